@@ -1,0 +1,30 @@
+"""vivavoce: live speech-to-text and text-to-speech for Kyutai's delayed-streams models.
+
+    from vivavoce import Transcriber
+    print(Transcriber.load().transcribe("recording.flac").text)
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core import Word
+    from .transcriber import Transcriber, Transcript
+
+__all__ = ["Transcriber", "Transcript", "Word", "__version__"]
+__version__ = version("vivavoce")
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when asked for: the server, the client and `--help` must not pay for torch."""
+    if name in ("Transcriber", "Transcript"):
+        from . import transcriber
+
+        return getattr(transcriber, name)
+    if name == "Word":
+        from .core import Word
+
+        return Word
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,142 @@
+"""Models on the Hugging Face hub: fetching files, and which ones are known or already here.
+
+`HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` count as they are when a function is called;
+huggingface_hub itself reads most of them once, when it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub import constants, errors
+
+from ..core import DownloadError
+
+_CODEC = 384_644_900  # bytes of the codec that lies in every repository
+_TRUE = {"1", "ON", "YES", "TRUE"}  # what huggingface_hub takes for true
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A released speech-to-text model."""
+
+    name: str
+    languages: tuple[str, ...]
+    bytes: int  # to download, to a few percent
+    layout: str
+    pause_heads: bool = False  # only one release has a semantic VAD
+
+
+KNOWN_MODELS = (
+    KnownModel("kyutai/stt-1b-en_fr", ("en", "fr"), 1_978_423_520 + _CODEC, "pytorch"),
+    KnownModel("kyutai/stt-1b-en_fr-candle", ("en", "fr"), 1_978_522_200 + _CODEC, "candle", pause_heads=True),
+    KnownModel("kyutai/stt-1b-en_fr-trfs", ("en", "fr"), 1_978_423_520 + _CODEC, "trfs"),
+    KnownModel("kyutai/stt-2.6b-en", ("en",), 5_234_275_128 + _CODEC, "pytorch"),
+    KnownModel("kyutai/stt-2.6b-en-candle", ("en",), 5_234_275_128 + _CODEC, "candle"),
+    KnownModel("kyutai/stt-2.6b-en-trfs", ("en",), 5_234_275_128 + _CODEC, "trfs"),
+)
+
+
+def endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+
+
+def offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE
+
+
+def cache() -> Path:
+    """The folder where repositories are kept."""
+    if folder := os.environ.get("HF_HUB_CACHE"):
+        return _expanded(folder)
+    default = _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return _expanded(os.environ.get("HF_HOME") or str(default)) / "hub"
+
+
+def _expanded(folder: str) -> Path:
+    return Path(os.path.expandvars(folder)).expanduser()
+
+
+def fetch(repository: str, file: str, revision: str | None = None) -> Path:
+    """The local path of a repository's file, downloaded when needed, with a progress bar on a terminal.
+
+    Raises DownloadError, one line that says what to do.
+    """
+    try:
+        return _download(repository, file, revision)
+    except Exception as error:  # the client also lets through errors of its HTTP library, which differs by version
+        raise DownloadError(_explain(error, repository, file, revision)) from error
+
+
+def find(repository: str, file: str, revision: str | None = None) -> Path | None:
+    """`fetch`, but None where the repository, or offline its copy in the cache, has no such file."""
+    try:
+        return fetch(repository, file, revision)
+    except DownloadError as error:
+        if isinstance(error.__cause__, errors.EntryNotFoundError):
+            return None
+        raise
+
+
+def _download(repository: str, file: str, revision: str | None) -> Path:
+    path = huggingface_hub.hf_hub_download(
+        repository,
+        file,
+        revision=revision,
+        cache_dir=cache(),
+        endpoint=endpoint(),
+        token=os.environ.get("HF_TOKEN") or None,
+        local_files_only=offline(),
+    )
+    return Path(path)
+
+
+def _explain(error: Exception, repository: str, file: str, revision: str | None) -> str:
+    at = f"{repository}@{revision}" if revision else repository
+    match error:
+        case errors.GatedRepoError():
+            return f"{repository} is gated: accept its conditions at {endpoint()}/{repository} and set HF_TOKEN"
+        case errors.RepositoryNotFoundError():
+            return f"{endpoint()} has no repository {repository}, or it is private and HF_TOKEN does not open it"
+        case errors.RevisionNotFoundError():
+            return f"{repository} has no revision {revision}"
+        case errors.RemoteEntryNotFoundError():
+            return f"{at} has no file {file}"
+        case errors.OfflineModeIsEnabled() | errors.LocalEntryNotFoundError() if offline() or constants.HF_HUB_OFFLINE:
+            return f"{file} of {at} is not in the cache {cache()} and HF_HUB_OFFLINE is set"
+        case errors.LocalEntryNotFoundError():
+            reason = _first_line(error.__cause__ or error)
+            return f"cannot reach {endpoint()} ({reason}), and {file} of {at} is not in the cache {cache()}"
+    return f"{file} of {at} could not be fetched: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def cached_models() -> list[tuple[str, Path, int]]:
+    """Speech-to-text repositories in the cache: name, folder of the newest copy, bytes on disk."""
+    if not cache().is_dir():
+        return []
+    found = []
+    for repository in huggingface_hub.scan_cache_dir(cache()).repos:
+        newest = max(repository.revisions, key=lambda revision: revision.last_modified, default=None)
+        if repository.repo_type == "model" and newest is not None and _hears(newest.snapshot_path / "config.json"):
+            found.append((repository.repo_id, newest.snapshot_path, repository.size_on_disk))
+    return sorted(found)
+
+
+def _hears(config: Path) -> bool:
+    try:
+        values = json.loads(config.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and values.get("model_type") in ("stt", "kyutai_speech_to_text")
+
+
+def known(name: str) -> KnownModel | None:
+    return next((model for model in KNOWN_MODELS if model.name == name), None)

@@ -1,0 +1,36 @@
+"""What a loaded checkpoint is: its settings, the two networks and the vocabulary."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..nn.lm import Lm
+from ..nn.mimi import Mimi
+
+
+@dataclass(frozen=True)
+class SttConfig:
+    """What config.json says besides tensor sizes."""
+
+    name: str  # of the repository or folder
+    audio_delay_seconds: float  # the text lags the audio by this much
+    audio_silence_prefix_seconds: float = 0.0  # silence the model wants before the first word
+    temperature: float = 0.0  # of the text tokens; 0 is greedy
+    languages: tuple[str, ...] = ()  # ISO 639-1; empty when unknown
+
+
+@dataclass(frozen=True)
+class SttModel:
+    """A speech-to-text model, ready to step. Parameters do not require gradients."""
+
+    config: SttConfig
+    mimi: Mimi
+    lm: Lm
+    pieces: tuple[str, ...]  # sentencepiece pieces by token id, [text_card]
+
+
+def languages(name: str) -> tuple[str, ...]:
+    """What released names say: tokenizer_en_fr_audio_8000.model, kyutai/stt-1b-en_fr-trfs; empty for others."""
+    match = re.search(r"(?:tokenizer_|stt-[\d.]+b-)([a-z]{2}(?:_[a-z]{2})*)(?:[_-]|$)", name)
+    return tuple(match[1].split("_")) if match else ()

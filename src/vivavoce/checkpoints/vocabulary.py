@@ -1,0 +1,43 @@
+"""The text vocabulary: the pieces of a sentencepiece model by token id."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import sentencepiece
+
+from ..core import CheckpointError
+
+
+def read_pieces(path: Path, size: int) -> tuple[str, ...]:
+    """The `size` pieces of a tokenizer file, sentencepiece (.model) or Hugging Face (tokenizer.json)."""
+    pieces = _from_json(path) if path.suffix == ".json" else _from_sentencepiece(path)
+    if len(pieces) != size:
+        raise CheckpointError(f"{path}: the tokenizer has {len(pieces)} pieces, but the model predicts {size}")
+    return pieces
+
+
+def _from_sentencepiece(path: Path) -> tuple[str, ...]:
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        content = path.read_bytes()
+        if not content:  # would parse as a vocabulary without pieces
+            raise CheckpointError(f"{path}: the tokenizer file is empty")
+        processor.LoadFromSerializedProto(content)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not a sentencepiece tokenizer ({error})") from error
+    return tuple(processor.IdToPiece(list(range(processor.GetPieceSize()))))
+
+
+def _from_json(path: Path) -> tuple[str, ...]:
+    """The `tokenizers` format: model.vocab is a list of [piece, score] (unigram) or an object of ids (BPE)."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        vocabulary = content["model"]["vocab"]
+        ids = dict(vocabulary) if isinstance(vocabulary, dict) else {entry[0]: i for i, entry in enumerate(vocabulary)}
+        ids |= {token["content"]: token["id"] for token in content.get("added_tokens") or []}
+        by_id = {i: piece for piece, i in ids.items()}
+        return tuple(by_id[i] for i in range(len(by_id)))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(f"{path}: not a tokenizer.json with a vocabulary ({error!r})") from error

@@ -1,0 +1,139 @@
+"""How a transcript is written: text, JSON, subtitles, a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from vivavoce.core import Word
+
+from .cues import cues, split_turns
+
+if TYPE_CHECKING:
+    from vivavoce.transcriber import Transcript
+
+
+class Format(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    SRT = "srt"
+    VTT = "vtt"
+    TSV = "tsv"
+
+    @property
+    def suffix(self) -> str:
+        return ".txt" if self is Format.TEXT else f".{self.value}"
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the user wants to see."""
+
+    format: Format
+    timestamps: bool = False  # in text: a word a line, with its times
+    vad: bool = False  # show where turns end
+
+
+@dataclass(frozen=True)
+class Result:
+    """A transcript, of which file and by which model."""
+
+    file: str
+    model: str
+    transcript: Transcript
+
+
+def one(result: Result, style: Style) -> str:
+    """The whole content of a file that holds one transcript."""
+    match style.format:
+        case Format.TEXT:
+            return _text(result.transcript, style)
+        case Format.JSON:
+            return _json(fields(result, style), indent=2)
+        case Format.JSONL:
+            return _json(fields(result, style))
+        case Format.SRT:
+            return _srt(result.transcript)
+        case Format.VTT:
+            return _vtt(result.transcript)
+        case Format.TSV:
+            return table([result], named=False)
+
+
+def fields(result: Result, style: Style) -> dict[str, Any]:
+    """The JSON object of one transcript."""
+    transcript = result.transcript
+    found: dict[str, Any] = {
+        "file": result.file,
+        "model": result.model,
+        "duration": round(transcript.duration, 3),
+        "text": transcript.text,
+        "words": [_word(word) for word in transcript.words],
+    }
+    if style.vad:
+        found["turns"] = [round(turn, 3) for turn in transcript.turns]
+    return found
+
+
+def array(results: Sequence[Result], style: Style) -> str:
+    """A JSON array of transcripts."""
+    return _json([fields(result, style) for result in results], indent=2)
+
+
+def table(results: Sequence[Result], *, named: bool, header: bool = True) -> str:
+    """Tab-separated words; `named` puts the file into the first column."""
+    rows = [("start", "stop", "text", "confidence")] if header else []
+    rows = [("file", *row) if named else row for row in rows]  # type: ignore[misc]
+    for result in results:
+        for word in result.transcript.words:
+            row = (f"{word.start:.3f}", f"{word.stop:.3f}", word.text, f"{word.confidence:.4f}")
+            rows.append((result.file, *row) if named else row)  # type: ignore[arg-type]
+    return "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
+
+
+def _word(word: Word) -> dict[str, Any]:
+    times = {"start": round(word.start, 3), "stop": round(word.stop, 3)}
+    return {"text": word.text, **times, "confidence": round(word.confidence, 4)}
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent) + "\n"
+
+
+def _text(transcript: Transcript, style: Style) -> str:
+    turns = split_turns(transcript.words, transcript.turns) if style.vad else [list(transcript.words)]
+    if style.timestamps:
+        return "\n".join("".join(_timed(word) for word in turn) for turn in turns)
+    return "\n".join(" ".join(word.text for word in turn) for turn in turns) + "\n"
+
+
+def _timed(word: Word) -> str:
+    return f"{word.start:9.3f} {word.stop:9.3f}  {word.text}\n"
+
+
+def _srt(transcript: Transcript) -> str:
+    blocks = []
+    for number, cue in enumerate(cues(transcript.words, transcript.turns), 1):
+        times = f"{clock(cue.start, ',')} --> {clock(cue.stop, ',')}"
+        blocks.append("\n".join([str(number), times, *cue.lines]) + "\n")
+    return "\n".join(blocks)
+
+
+def _vtt(transcript: Transcript) -> str:
+    blocks = ["WEBVTT\n"]
+    for cue in cues(transcript.words, transcript.turns):
+        times = f"{clock(cue.start, '.')} --> {clock(cue.stop, '.')}"
+        blocks.append("\n".join([times, *(escape(line, quote=False) for line in cue.lines)]) + "\n")
+    return "\n".join(blocks)
+
+
+def clock(time: float, point: str) -> str:
+    """00:00:00.000"""
+    milliseconds = max(0, round(time * 1000))
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{point}{rest % 1000:03}"

@@ -1,0 +1,51 @@
+"""What is to be transcribed: files, what folders hold, standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vivavoce.core import AudioNotFoundError
+
+
+@dataclass(frozen=True)
+class Input:
+    """One recording: what the user calls it, where it is, and its place below the folder it was found in."""
+
+    name: str
+    source: Path | bytes
+    below: Path  # relative; names its result in an output folder
+
+
+def expand(arguments: Iterable[str]) -> Iterator[Input | AudioNotFoundError]:
+    """Every recording in the order of the arguments; folders recursively, sorted, audio suffixes only."""
+    for argument in arguments:
+        path = Path(argument)
+        if argument == "-":
+            yield Input("-", sys.stdin.buffer.read(), Path("stdin"))
+        elif path.is_dir():
+            yield from _search(path)
+        elif path.is_fifo() or path.is_char_device():  # can be read only once, and it is read twice
+            yield Input(argument, path.read_bytes(), Path(path.name))
+        else:
+            yield Input(argument, path, Path(path.name))
+
+
+def _search(folder: Path) -> Iterator[Input | AudioNotFoundError]:
+    from vivavoce.audio import SUFFIXES
+
+    found = sorted(path for path in _walk(folder) if path.suffix.lower() in SUFFIXES)
+    if not found:
+        yield AudioNotFoundError(f"{folder}: no audio files in this folder")
+    for path in found:
+        yield Input(str(path), path, path.relative_to(folder))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below, except hidden ones (macOS puts a `._song.mp3` beside every song)."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in files if not name.startswith("."))

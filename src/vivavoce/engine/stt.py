@@ -1,0 +1,91 @@
+"""The speech-to-text engine: slots, and one batched step for all streams that have a frame.
+
+Synchronous and single-threaded. The five laws of docs/architecture.md are tests of this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vivavoce.nn.lm import Lm
+from vivavoce.nn.mimi import Mimi
+from vivavoce.nn.rows import Rows
+from vivavoce.nn.sampling import choose
+
+LOUDEST = 32.0  # beyond this a sample is no audio; full scale is 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What one frame gave."""
+
+    token: int
+    logprob: float  # of the token, natural logarithm
+    vad: tuple[float, ...]  # per head, the probability that no word starts within its horizon
+    codes: tuple[int, ...]  # the frame's codes, as many as the LM hears
+
+
+class SttEngine:
+    """Up to `slots` streams in lock-free batches: cost follows the streams that have a frame, not the slots.
+
+    Opening a slot runs the start position of the LM (spec/model.md §3.2), so that frame f yields text f + 1 at once.
+    """
+
+    def __init__(self, mimi: Mimi, lm: Lm, slots: int) -> None:
+        if slots < 1:
+            raise ValueError(f"an engine needs at least one slot, got {slots}")
+        if lm.config.n_q > mimi.config.codebooks:
+            raise ValueError(f"the LM hears {lm.config.n_q} codebooks, the codec has {mimi.config.codebooks}")
+        self.mimi, self.lm, self.slots = mimi.eval(), lm.eval(), slots
+        self.device = lm.embeddings.device
+        self._codec = mimi.encoder_state(slots)
+        self._memory = lm.state(slots)
+        self._text = torch.zeros(slots, dtype=torch.long, device=self.device)
+        self._temperature = torch.zeros(slots, device=self.device)
+        self._seed = torch.zeros(slots, dtype=torch.long, device=self.device)
+        self._open: set[int] = set()
+
+    def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0) -> None:
+        """Give a free slot to a new stream; temperature 0 is greedy."""
+        assert 0 <= slot < self.slots and slot not in self._open, f"slot {slot} is not free"
+        self._open.add(slot)
+        self._codec.reset(slot)
+        self._memory.reset(slot)
+        self._temperature[slot] = temperature
+        self._seed[slot] = seed
+        text, codes = self.lm.start(1)
+        self._advance(Rows([slot], self.device), text, codes)
+
+    def close(self, slot: int) -> None:
+        """The stream is over; its slot is free."""
+        self._open.remove(slot)
+
+    @torch.inference_mode()
+    def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, StepOutput]:
+        """One frame, float32 [frame_size], for each slot that has one; samples that are no audio count as silence."""
+        assert frames.keys() <= self._open, f"slots {sorted(frames.keys() - self._open)} are not open"
+        if not frames:
+            return {}
+        slots = sorted(frames)
+        rows = Rows(slots, self.device)
+        audio = torch.from_numpy(np.stack([frames[slot] for slot in slots])).to(self.device)
+        # A frame must never hurt its neighbours: NaN or infinity would stay in the shared buffers for good.
+        audio = torch.nan_to_num(audio, 0.0, 0.0, 0.0).clamp(-LOUDEST, LOUDEST)
+        codes = self.mimi.encode(audio, self._codec, rows, self.lm.config.n_q)
+        token, logprob, vad = self._advance(rows, rows.read(self._text)[:, None], codes)
+        outputs = zip(token.tolist(), logprob.tolist(), vad.tolist(), codes[:, 0].tolist(), strict=True)
+        return {s: StepOutput(t, p, tuple(v), tuple(c)) for s, (t, p, v, c) in zip(slots, outputs, strict=True)}
+
+    @torch.inference_mode()
+    def _advance(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        position = rows.read(self._memory.position).clone()
+        logits, extra = self.lm(text, codes, self._memory, rows)
+        token, logprob = choose(logits[:, 0], rows.read(self._temperature), rows.read(self._seed), position)
+        rows.write(self._text, token)
+        return token, logprob, extra[:, 0].softmax(-1)[..., 0] if extra.shape[2] else extra[:, 0, :, :0].flatten(1)

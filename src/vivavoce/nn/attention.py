@@ -1,0 +1,101 @@
+"""Windowed causal self-attention over a ring of keys and values, one position count for each slot.
+
+spec/model.md §1.5, §2.1: key j is visible to query i iff 0 <= i - j < context. The ring holds `context` plus the
+chunk's extra positions, so a chunk never overwrites a key that one of its own queries still sees (the reference's
+ring is one short there, §1.9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .rows import Rows
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """RoPE on interleaved pairs in fp32: x [B, T, heads, dim], angles [B, T, dim / 2]."""
+    a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = angles.cos()[:, :, None], angles.sin()[:, :, None]
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).to(x.dtype)
+
+
+def rope_angles(positions: Tensor, dim: int, max_period: float) -> Tensor:
+    """Angles [..., dim / 2] of integer positions; the product is taken in float64 so that long streams keep phase."""
+    exponents = torch.arange(dim // 2, device=positions.device, dtype=torch.float64) * (-2 / dim)
+    angles = positions[..., None].double() * max_period**exponents
+    return torch.remainder(angles, 2 * torch.pi).float()
+
+
+@dataclass
+class KvRing:
+    """Keys and values of one layer."""
+
+    keys: Tensor  # [slots, heads, capacity, head_dim]
+    values: Tensor
+
+
+@dataclass
+class Window:
+    """Where this call's positions go in the ring and what each query sees; shared by all layers."""
+
+    rows: Rows
+    targets: Tensor  # [B, T] ring index of every new position
+    mask: Tensor  # bool [B, 1, T, length]
+    length: int  # ring prefix that holds anything
+
+    @classmethod
+    def of(cls, rows: Rows, positions: Tensor, context: int, capacity: int) -> Window:
+        """positions [B, T]: the absolute positions of the new keys."""
+        last = positions[:, -1:]
+        # Reading the count back would stall a GPU; there the whole ring is attended and the mask decides.
+        length = min(capacity, int(last.max()) + 1) if positions.device.type == "cpu" else capacity
+        ring = torch.arange(length, device=positions.device)
+        held = last - (last - ring) % capacity  # absolute position held at each ring index, negative when none
+        back = positions[:, :, None] - held[:, None]
+        mask = (held[:, None] >= 0) & (back >= 0) & (back < context)
+        return cls(rows, positions % capacity, mask[:, None], length)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection, rows [q; k; v], heads-major."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def ring(self, slots: int, capacity: int) -> KvRing:
+        dim = self.out.in_features // self.heads
+        shape = (slots, self.heads, capacity, dim)
+        return KvRing(self.out.weight.new_zeros(shape), self.out.weight.new_zeros(shape))
+
+    def forward(self, x: Tensor, angles: Tensor, window: Window | Tensor, ring: KvRing | None = None) -> Tensor:
+        """x [B, T, dim]; `window` is a bool mask [T, T] offline, a `Window` over `ring` when streaming."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        q, k = rotate(qkv[:, :, :2].flatten(2, 3), angles).unflatten(2, (2, self.heads)).unbind(2)
+        v = qkv[:, :, 2]
+        if isinstance(window, Tensor):
+            y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), window)
+        else:
+            assert ring is not None
+            y = self._over_ring(q.transpose(1, 2), k, v, window, ring)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _over_ring(self, q: Tensor, k: Tensor, v: Tensor, window: Window, ring: KvRing) -> Tensor:
+        index = window.rows.index[:, None]
+        ring.keys[index, :, window.targets] = k
+        ring.values[index, :, window.targets] = v
+        heard = slice(window.length)
+        return torch.cat(
+            [
+                F.scaled_dot_product_attention(
+                    q[part], ring.keys[run, :, heard], ring.values[run, :, heard], window.mask[part]
+                )
+                for run, part in zip(window.rows.runs, window.rows.parts, strict=True)
+            ]
+        )

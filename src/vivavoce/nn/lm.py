@@ -1,0 +1,84 @@
+"""The language model over frames (spec/model.md §2): a column of codes and a text token in, the next text token out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .rows import Rows
+from .transformer import RmsNorm, Transformer, TransformerConfig, TransformerState
+
+
+@dataclass(frozen=True)
+class LmConfig:
+    """Sizes; the names are those of the released config.json where it has them."""
+
+    dim: int
+    num_heads: int
+    num_layers: int
+    hidden: int
+    n_q: int  # codebooks heard
+    card: int  # codes in a codebook; id `card` is the start token
+    text_card: int  # text ids heard; id `text_card` is the start token
+    text_card_out: int  # text ids predicted
+    context: int
+    max_period: float
+    extra_heads: int = 0
+    extra_heads_dim: int = 0
+
+
+class Lm(nn.Module):
+    """Step p hears (text[p-1], codes[p-1]), start tokens at p = 0, and predicts text[p] (spec §3.1).
+
+    One table holds every embedding: the text rows, the rows of each codebook, and a last row of zeros for id -1.
+    """
+
+    def __init__(self, config: LmConfig) -> None:
+        super().__init__()
+        self.config = config
+        rows = config.text_card + 1 + config.n_q * (config.card + 1) + 1
+        self.embeddings = nn.Parameter(torch.zeros(rows, config.dim))
+        self.transformer = Transformer(
+            TransformerConfig(
+                config.dim, config.num_heads, config.num_layers, config.hidden, config.context, config.max_period, True
+            )
+        )
+        self.norm = RmsNorm(config.dim)
+        self.text_head = nn.Linear(config.dim, config.text_card_out, bias=False)
+        self.extra_heads = nn.Parameter(torch.zeros(config.extra_heads, config.extra_heads_dim, config.dim))
+        # Named device: a model made on the meta device, to be filled from a file, must still hold these numbers.
+        offsets = config.text_card + 1 + (config.card + 1) * torch.arange(config.n_q, device="cpu")
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.offsets: Tensor
+
+    def state(self, slots: int, frames: int = 1) -> TransformerState:
+        """Memory for `slots` streams that bring at most `frames` frames a call."""
+        return self.transformer.state(slots, frames)
+
+    def embed(self, text: Tensor, codes: Tensor) -> Tensor:
+        """text int64 [B, T], codes int64 [B, T, n_q] to [B, T, dim]; id -1 adds nothing."""
+        index = torch.cat([codes + self.offsets, text[..., None]], -1)
+        missing = torch.cat([codes, text[..., None]], -1) < 0
+        return F.embedding(index.masked_fill(missing, len(self.embeddings) - 1), self.embeddings).sum(-2)
+
+    def forward(
+        self, text: Tensor, codes: Tensor, state: TransformerState | None = None, rows: Rows | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """text [B, T], codes [B, T, n_q] to text logits [B, T, text_card_out] and [B, T, heads, classes], fp32."""
+        return self.predict(self.embed(text, codes), state, rows)
+
+    def predict(
+        self, embedded: Tensor, state: TransformerState | None = None, rows: Rows | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` from inputs that are embedded already, [B, T, dim]."""
+        hidden = self.norm(self.transformer(embedded, state, rows))
+        extra = torch.einsum("btd,hcd->bthc", hidden, self.extra_heads)
+        return self.text_head(hidden).float(), extra.float()
+
+    def start(self, batch: int) -> tuple[Tensor, Tensor]:
+        """The start tokens: text [batch, 1] and codes [batch, 1, n_q]."""
+        new = torch.full((batch, 1, self.config.n_q + 1), self.config.card, device=self.embeddings.device)
+        return new[..., 0] * 0 + self.config.text_card, new[..., 1:]

@@ -1,0 +1,130 @@
+"""The causal transformer, in the codec's flavour (LayerNorm, GELU, LayerScale) and the LM's (RMSNorm, gated SiLU)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention import Attention, KvRing, Window, rope_angles
+from .rows import Rows
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes and the flavour of a stack."""
+
+    dim: int
+    heads: int
+    layers: int
+    hidden: int  # width inside the feed-forward part
+    context: int  # positions a query sees, itself included
+    max_period: float
+    gated: bool  # True: RMSNorm and gated SiLU (LM); False: LayerNorm, GELU and LayerScale (codec)
+
+
+class RmsNorm(nn.Module):
+    """spec/model.md §2.1 `rms_norm_f32`: mean of squares plus 1e-8, in fp32, cast back."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.alpha.shape, self.alpha.float(), 1e-8).to(x.dtype)
+
+
+class GatedFeedForward(nn.Module):
+    """W_out(SiLU(gate) * up); rows of `inner` are [gate; up]."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(dim, 2 * hidden, bias=False)
+        self.outer = nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.inner(x).chunk(2, -1)
+        return self.outer(F.silu(gate) * up)
+
+
+class GeluFeedForward(nn.Module):
+    """W_2 GELU(W_1 x) with the exact erf."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(dim, hidden, bias=False)
+        self.outer = nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(F.gelu(self.inner(x)))
+
+
+class LayerScale(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((dim,), 0.01))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class Layer(nn.Module):
+    """h + scale(Attention(norm(h))), then h + scale(FeedForward(norm(h)))."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.norm1, self.norm2 = (RmsNorm(dim) if config.gated else nn.LayerNorm(dim) for _ in range(2))
+        self.scale1, self.scale2 = (nn.Identity() if config.gated else LayerScale(dim) for _ in range(2))
+        self.attention = Attention(dim, config.heads)
+        self.feed_forward = (GatedFeedForward if config.gated else GeluFeedForward)(dim, config.hidden)
+
+    def forward(self, x: Tensor, angles: Tensor, window: Window | Tensor, ring: KvRing | None) -> Tensor:
+        x = x + self.scale1(self.attention(self.norm1(x), angles, window, ring))
+        return x + self.scale2(self.feed_forward(self.norm2(x)))
+
+
+@dataclass
+class TransformerState:
+    """Positions seen by each slot and every layer's ring. Stale ring entries are masked by position, never read."""
+
+    position: Tensor  # int64 [slots]
+    rings: list[KvRing]
+
+    def reset(self, slot: int) -> None:
+        self.position[slot] = 0
+
+
+class Transformer(nn.Module):
+    """x [B, T, dim] to [B, T, dim], offline without a state or streaming with one."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+
+    def state(self, slots: int, chunk: int = 1) -> TransformerState:
+        """A state for calls of at most `chunk` positions."""
+        capacity = self.config.context + chunk - 1
+        rings = [layer.attention.ring(slots, capacity) for layer in self.layers]
+        return TransformerState(torch.zeros(slots, dtype=torch.long, device=rings[0].keys.device), rings)
+
+    def forward(self, x: Tensor, state: TransformerState | None = None, rows: Rows | None = None) -> Tensor:
+        config, steps = self.config, torch.arange(x.shape[1], device=x.device)
+        rings: list[KvRing] | list[None]
+        window: Window | Tensor
+        if state is None or rows is None:
+            positions, rings = steps[None], [None] * config.layers
+            back = steps[:, None] - steps
+            window = (back >= 0) & (back < config.context)
+        else:
+            rings = state.rings
+            positions = rows.read(state.position)[:, None] + steps
+            window = Window.of(rows, positions, config.context, rings[0].keys.shape[2])
+            rows.write(state.position, positions[:, -1] + 1)
+        angles = rope_angles(positions, config.dim // config.heads, config.max_period)
+        for layer, ring in zip(self.layers, rings, strict=True):
+            x = layer(x, angles, window, ring)
+        return x

@@ -1,0 +1,1 @@
+"""Training: the corpus, the model and its checks. Needs the `train` extra."""

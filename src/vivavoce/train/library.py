@@ -1,0 +1,37 @@
+"""Clips in memory, read from a corpus folder that may still be growing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import soundfile
+
+from .corpus import Clip, Entry, read_manifest
+
+
+class Library:
+    """All clips of a corpus folder but those of the sources and speakers named in `without`."""
+
+    def __init__(self, root: Path, *, held: bool = False, without: Collection[str] = ()) -> None:
+        self.root, self.held, self.without = root, held, frozenset(without)
+        self.clips: list[Clip] = []
+        self._seen: set[Path] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what has been added since the last look."""
+        for folder in sorted(p for p in self.root.iterdir() if p.is_dir()):
+            for entry in read_manifest(folder):
+                if entry.path not in self._seen:
+                    self._seen.add(entry.path)
+                    if self._wanted(entry):
+                        self.clips.append(_read(entry))
+
+    def _wanted(self, entry: Entry) -> bool:
+        return entry.held == self.held and not {entry.source, entry.speaker} & self.without
+
+
+def _read(entry: Entry) -> Clip:
+    audio, _ = soundfile.read(entry.path, dtype="float32")
+    return Clip(audio, entry.words, entry.source, entry.speaker, entry.licence, entry.held)

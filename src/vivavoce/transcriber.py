@@ -1,0 +1,267 @@
+"""The public Python API of speech to text: recordings in, words out; chunks in, events out.
+
+Sits on top of `checkpoints`, `engine`, `session` and `audio`; one process, no server.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from . import audio
+from .checkpoints import SttModel, load_stt
+from .core import SAMPLE_RATE, Event, Flush, InvalidAudioError, TurnEnded, VivavoceError, Word, WordEnded, seconds
+from .engine import SttEngine
+from .session import SttProfile, SttSession
+
+Chunk = NDArray[np.float32] | Flush
+Recording = Callable[[], Iterator[NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What a recording says; iterates over its words."""
+
+    words: tuple[Word, ...]
+    duration: float  # seconds of audio
+    turns: tuple[float, ...] = ()  # seconds at which the semantic VAD heard a turn end
+
+    @property
+    def text(self) -> str:
+        """The words with spaces between."""
+        return " ".join(word.text for word in self.words)
+
+    def __iter__(self) -> Iterator[Word]:
+        return iter(self.words)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+class Transcriber:
+    """A loaded model and an engine of `batch_size` slots; streams that run at once share its steps."""
+
+    def __init__(
+        self,
+        model: SttModel,
+        *,
+        batch_size: int = 8,
+        vad_head: int = 2,
+        vad_threshold: float = 0.5,
+        temperature: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.name, self.languages = model.config.name, model.config.languages
+        self._engine = SttEngine(model.mimi, model.lm, batch_size)
+        self._profile = SttProfile(
+            model.pieces,
+            model.config.audio_delay_seconds,
+            model.config.audio_silence_prefix_seconds,
+            model.lm.config.extra_heads,
+        )
+        self._vad = {"vad_head": vad_head, "vad_threshold": vad_threshold}
+        self._temperature = model.config.temperature if temperature is None else temperature
+        self._seed = seed
+        self._free = deque(range(batch_size))
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        device: str = "auto",
+        dtype: str | None = None,
+        batch_size: int = 8,
+        vad_head: int = 2,
+        vad_threshold: float = 0.5,
+        temperature: float | None = None,
+        seed: int = 0,
+    ) -> Transcriber:
+        """Load a model: None is the embedded one; else a folder, `hf://owner/repo`, or `owner/repo` on the hub.
+
+        `vad_head` 0 to 3 watches for pauses of 0.5, 1, 2 or 3 s. `temperature` None takes the model's own (0 for the
+        released ones: greedy); a sampled stream number i of a call draws with `seed + i`.
+
+        Raises CheckpointError or DownloadError with one clear line.
+        """
+        return cls(
+            load_stt(model, device=device, dtype=dtype),
+            batch_size=batch_size,
+            vad_head=vad_head,
+            vad_threshold=vad_threshold,
+            temperature=temperature,
+            seed=seed,
+        )
+
+    def transcribe(self, source: str | Path | NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> Transcript:
+        """The words of a file, or of float samples [n] or [n, channels] at `sample_rate`.
+
+        Raises AudioNotFoundError or InvalidAudioError.
+        """
+        for _, result in self.transcribe_all([recording(source, sample_rate)]):
+            if isinstance(result, VivavoceError):
+                raise result
+        return result
+
+    def transcribe_all(
+        self, recordings: Iterable[Recording], progress: Callable[[float], None] | None = None
+    ) -> Iterator[tuple[int, Transcript | VivavoceError]]:
+        """Many recordings, as many at once as the batch holds; yields (index, result) as each finishes.
+
+        A recording is a function that opens it: `vivavoce.transcriber.recording(path)`. What goes wrong with one is
+        its own result. `progress` is told the seconds of audio taken in since it was last told.
+        """
+        drafts: dict[int, _Draft] = {}
+        for lane, event in self._run(map(_Opened, recordings), progress):
+            draft = drafts.setdefault(lane.index, _Draft())
+            if isinstance(event, VivavoceError):
+                yield lane.index, event
+            elif event is None:
+                yield lane.index, Transcript(tuple(draft.words), seconds(lane.samples), tuple(draft.turns))
+            else:
+                draft.add(event)
+            if event is None or isinstance(event, VivavoceError):
+                del drafts[lane.index]
+
+    def stream(self, chunks: Iterable[Chunk]) -> Iterator[Event]:
+        """Events as they become known, from chunks of float32 samples [n] at 24 kHz of any length.
+
+        A `Flush(id)` among the chunks asks for every word so far at once and is answered by `Flushed(id)`.
+        """
+        return (event for _, event in self.streams([chunks]))
+
+    def streams(self, many: Iterable[Iterable[Chunk]]) -> Iterator[tuple[int, Event]]:
+        """Several streams in one batch: (stream's number, event). An invalid chunk raises InvalidAudioError."""
+        for lane, event in self._run(iter(many), None):
+            if isinstance(event, VivavoceError):
+                raise event
+            if event is not None:
+                yield lane.index, event
+
+    def _run(
+        self, sources: Iterator[Iterable[Chunk]], progress: Callable[[float], None] | None
+    ) -> Iterator[tuple[_Lane, Event | VivavoceError | None]]:
+        """Step all lanes together; a lane's None says that it has finished."""
+        if not self._free:
+            raise VivavoceError(f"all {self._engine.slots} slots are taken by streams that have not ended")
+        waiting, lanes = enumerate(sources), list[_Lane]()
+        try:
+            while True:
+                while self._free and (following := next(waiting, None)) is not None:
+                    lanes.append(self._enter(*following))
+                if not lanes:
+                    return
+                yield from self._tick(lanes, progress)
+        finally:
+            for lane in lanes:
+                self._leave(lane)
+
+    def _tick(
+        self, lanes: list[_Lane], progress: Callable[[float], None] | None
+    ) -> Iterator[tuple[_Lane, Event | VivavoceError | None]]:
+        for lane in list(lanes):
+            try:
+                heard = lane.listen()
+            except VivavoceError as error:
+                lanes.remove(lane)
+                self._leave(lane)
+                yield lane, error
+                continue
+            if progress and heard:
+                progress(seconds(heard))
+        ready = {lane.slot: lane for lane in lanes if lane.session.pending}
+        outputs = self._engine.step({slot: lane.session.take() for slot, lane in ready.items()})
+        for slot, output in outputs.items():
+            for event in ready[slot].session.stepped(output.token, output.logprob, output.vad):
+                yield ready[slot], event
+        for lane in [lane for lane in lanes if lane.session.finished]:
+            lanes.remove(lane)
+            self._leave(lane)
+            yield lane, None
+
+    def _enter(self, index: int, chunks: Iterable[Chunk]) -> _Lane:
+        session = SttSession(self._profile, **self._vad)  # type: ignore[arg-type]
+        slot = self._free.popleft()
+        self._engine.open(slot, temperature=self._temperature, seed=self._seed + index)
+        return _Lane(index, slot, session, iter(chunks))
+
+    def _leave(self, lane: _Lane) -> None:
+        self._engine.close(lane.slot)
+        self._free.append(lane.slot)
+
+
+@dataclass
+class _Lane:
+    """A stream that occupies a slot."""
+
+    index: int
+    slot: int
+    session: SttSession
+    chunks: Iterator[Chunk]
+    samples: int = 0
+    ended: bool = False
+
+    def listen(self) -> int:
+        """Take chunks until a frame is ready or the stream ends; the samples taken."""
+        before = self.samples
+        while not self.session.pending and not self.ended:
+            chunk = next(self.chunks, None)
+            if chunk is None:
+                self.ended = True
+                self.session.end()
+            elif isinstance(chunk, Flush):
+                self.session.flush(chunk.id)
+            else:
+                self.session.push(chunk)
+                self.samples += len(chunk)
+        return self.samples - before
+
+
+class _Opened:
+    """A recording that is opened when its first block is asked for, so that its errors arrive in its own lane."""
+
+    def __init__(self, open_recording: Recording) -> None:
+        self._open = open_recording
+
+    def __iter__(self) -> Iterator[Chunk]:
+        yield from self._open()
+
+
+class _Draft:
+    """A transcript while its recording is being heard."""
+
+    def __init__(self) -> None:
+        self.words: list[Word] = []
+        self.turns: list[float] = []
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, WordEnded):
+            self.words.append(event.word)
+        elif isinstance(event, TurnEnded):
+            self.turns.append(event.time)
+
+
+
+
+def recording(source: str | Path | NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> Recording:
+    """A recording for `transcribe_all`, of a file or of float samples [n] or [n, channels]."""
+    if isinstance(source, np.ndarray):
+        samples = _mono(source, sample_rate)
+        return lambda: iter([samples])
+    return lambda: audio.blocks(source)
+
+
+def _mono(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    if samples.ndim not in (1, 2) or not np.issubdtype(samples.dtype, np.floating):
+        raise InvalidAudioError(
+            f"samples must be floats of shape [n] or [n, channels], got {samples.dtype} {list(samples.shape)}"
+        )
+    mono = samples.mean(1) if samples.ndim == 2 else samples
+    mono = mono.astype(np.float32)
+    return mono if sample_rate == SAMPLE_RATE else np.asarray(soxr.resample(mono, sample_rate, SAMPLE_RATE))
