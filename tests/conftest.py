@@ -31,10 +31,6 @@ SMALL_LM = LmConfig(
 MakeModel = Callable[..., SttModel]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: needs minutes or gigabytes; left out unless asked for")
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of specifications and recordings, which is not part of the repository."""

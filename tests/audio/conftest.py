@@ -87,7 +87,13 @@ def make() -> Make:
     """make(suffix, seconds=, rate=, channels=, hertz=, **options) gives the bytes of an encoded tone."""
 
     def made(
-        suffix: str, *, seconds: float = 1.0, rate: int = 24_000, channels: int = 1, hertz: float = 440.0, **options: str
+        suffix: str,
+        *,
+        seconds: float = 1.0,
+        rate: int = 24_000,
+        channels: int = 1,
+        hertz: float = 440.0,
+        **options: str,
     ) -> bytes:
         return encode(suffix, tone(hertz, seconds, rate, channels), rate, **options)
 

@@ -54,9 +54,7 @@ def test_a_tone_keeps_its_length_pitch_and_level(make: Make, suffix: str, rate: 
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"])
-def test_every_kind_of_wav_sample_is_read_as_libsndfile_reads_it(
-    wav: Callable[..., Path], subtype: str
-) -> None:
+def test_every_kind_of_wav_sample_is_read_as_libsndfile_reads_it(wav: Callable[..., Path], subtype: str) -> None:
     noise = np.random.default_rng(0).uniform(-0.9, 0.9, (5_000, 2)).astype(np.float32)
     path = wav(noise, subtype=subtype)
     expected, _ = soundfile.read(path, dtype="float32")

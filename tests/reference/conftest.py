@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from vivavoce.checkpoints import SttModel, save_stt
 
+os.environ["NO_TORCH_COMPILE"] = "1"  # moshi reads it when imported; compiling would cost more than the tests
 Peer = Callable[[SttModel], Any]
 
 

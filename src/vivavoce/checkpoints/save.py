@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def save_stt(model: SttModel, folder: str | Path, *, dtype: torch.dtype = torch.
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     part = path.with_suffix(".part")  # a file that is mapped by a loaded model must not change under it
     save_file(tensors, part)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def config_json(config: SttConfig, lm: LmConfig) -> dict[str, Any]:

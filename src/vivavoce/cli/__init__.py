@@ -50,17 +50,19 @@ class Verbs(TyperGroup):
 app = typer.Typer(name="vivavoce", cls=Verbs, add_completion=False, rich_markup_mode="rich")
 
 
-@app.callback(invoke_without_command=True)
+HELP = (
+    "Live speech to text. [bold]vivavoce VERB --help[/bold] explains a verb.\n\n"
+    "Results go to standard output, everything else to standard error. Exit codes: 0 all is well, 1 other failure, "
+    "2 wrong usage, 3 file not found, 4 invalid audio, 5 bad checkpoint, 6 download failed, 7 not supported, "
+    "130 interrupted."
+)
+
+
+@app.callback(invoke_without_command=True, help=HELP)
 def _vivavoce(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Live speech to text. [bold]vivavoce VERB --help[/bold] explains a verb.
-
-    Results go to standard output, everything else to standard error. Exit codes: 0 all is well, 1 other failure,
-    2 wrong usage, 3 file not found, 4 invalid audio, 5 bad checkpoint, 6 download failed, 7 not supported,
-    130 interrupted.
-    """
     if version:
         from vivavoce import __version__
 

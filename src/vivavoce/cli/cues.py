@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -61,7 +62,7 @@ def _breaks(group: Sequence[Word], word: Word) -> bool:
 
 
 def _turn_between(last: Word, word: Word, turns: Sequence[float]) -> bool:
-    return any(last.start < turn <= word.start for turn in turns)
+    return bisect_right(turns, word.start) > bisect_right(turns, last.start)
 
 
 def _cue(group: Sequence[Word]) -> Cue:

@@ -29,9 +29,14 @@ def expand(arguments: Iterable[str]) -> Iterator[Input | AudioNotFoundError]:
         elif path.is_dir():
             yield from _search(path)
         elif path.is_fifo() or path.is_char_device():  # can be read only once, and it is read twice
-            yield Input(argument, path.read_bytes(), Path(path.name))
+            yield Input(_readable(path), path.read_bytes(), Path(path.name))
         else:
-            yield Input(argument, path, Path(path.name))
+            yield Input(_readable(path), path, Path(path.name))
+
+
+def _readable(path: Path) -> str:
+    """The name as UTF-8 in any locale; bytes that are not UTF-8 as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _search(folder: Path) -> Iterator[Input | AudioNotFoundError]:
@@ -39,9 +44,9 @@ def _search(folder: Path) -> Iterator[Input | AudioNotFoundError]:
 
     found = sorted(path for path in _walk(folder) if path.suffix.lower() in SUFFIXES)
     if not found:
-        yield AudioNotFoundError(f"{folder}: no audio files in this folder")
+        yield AudioNotFoundError(f"{_readable(folder)}: no audio files in this folder")
     for path in found:
-        yield Input(str(path), path, path.relative_to(folder))
+        yield Input(_readable(path), path, path.relative_to(folder))
 
 
 def _walk(folder: Path) -> Iterator[Path]:

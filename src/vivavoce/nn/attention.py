@@ -8,6 +8,7 @@ ring is one short there, §1.9).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -16,18 +17,24 @@ from torch import Tensor, nn
 from .rows import Rows
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """RoPE on interleaved pairs in fp32: x [B, T, heads, dim], angles [B, T, dim / 2]."""
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """RoPE on interleaved pairs in fp32: x [B, T, heads, dim], rotation as of `rotations`."""
     a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = angles.cos()[:, :, None], angles.sin()[:, :, None]
+    cos, sin = rotation
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).to(x.dtype)
 
 
-def rope_angles(positions: Tensor, dim: int, max_period: float) -> Tensor:
-    """Angles [..., dim / 2] of integer positions; the product is taken in float64 so that long streams keep phase."""
-    exponents = torch.arange(dim // 2, device=positions.device, dtype=torch.float64) * (-2 / dim)
-    angles = positions[..., None].double() * max_period**exponents
-    return torch.remainder(angles, 2 * torch.pi).float()
+@cache
+def frequencies(dim: int, max_period: float, device: torch.device) -> Tensor:
+    """Radians a position, [dim / 2]: float64, because the phase of a stream a day old is off by 0.06 rad in fp32."""
+    dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    return torch.pow(max_period, torch.arange(dim // 2, dtype=dtype, device=device) * (-2 / dim))
+
+
+def rotations(positions: Tensor, dim: int, max_period: float) -> Tensor:
+    """Cosines and sines, fp32 [2, B, T, 1, dim / 2], of integer positions [B, T] (spec/model.md §2.1)."""
+    angles = positions[..., None, None] * frequencies(dim, max_period, positions.device)
+    return torch.stack([angles.cos(), angles.sin()]).float()
 
 
 @dataclass
@@ -74,10 +81,10 @@ class Attention(nn.Module):
         shape = (slots, self.heads, capacity, dim)
         return KvRing(self.out.weight.new_zeros(shape), self.out.weight.new_zeros(shape))
 
-    def forward(self, x: Tensor, angles: Tensor, window: Window | Tensor, ring: KvRing | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotation: Tensor, window: Window | Tensor, ring: KvRing | None = None) -> Tensor:
         """x [B, T, dim]; `window` is a bool mask [T, T] offline, a `Window` over `ring` when streaming."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
-        q, k = rotate(qkv[:, :, :2].flatten(2, 3), angles).unflatten(2, (2, self.heads)).unbind(2)
+        q, k = rotate(qkv[:, :, :2].flatten(2, 3), rotation).unflatten(2, (2, self.heads)).unbind(2)
         v = qkv[:, :, 2]
         if isinstance(window, Tensor):
             y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), window)

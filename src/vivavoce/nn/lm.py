@@ -49,10 +49,6 @@ class Lm(nn.Module):
         self.norm = RmsNorm(config.dim)
         self.text_head = nn.Linear(config.dim, config.text_card_out, bias=False)
         self.extra_heads = nn.Parameter(torch.zeros(config.extra_heads, config.extra_heads_dim, config.dim))
-        # Named device: a model made on the meta device, to be filled from a file, must still hold these numbers.
-        offsets = config.text_card + 1 + (config.card + 1) * torch.arange(config.n_q, device="cpu")
-        self.register_buffer("offsets", offsets, persistent=False)
-        self.offsets: Tensor
 
     def state(self, slots: int, frames: int = 1) -> TransformerState:
         """Memory for `slots` streams that bring at most `frames` frames a call."""
@@ -60,9 +56,11 @@ class Lm(nn.Module):
 
     def embed(self, text: Tensor, codes: Tensor) -> Tensor:
         """text int64 [B, T], codes int64 [B, T, n_q] to [B, T, dim]; id -1 adds nothing."""
-        index = torch.cat([codes + self.offsets, text[..., None]], -1)
-        missing = torch.cat([codes, text[..., None]], -1) < 0
-        return F.embedding(index.masked_fill(missing, len(self.embeddings) - 1), self.embeddings).sum(-2)
+        config, ids = self.config, torch.cat([text[..., None], codes], -1)
+        first = torch.arange(config.n_q + 1, device=ids.device) * (config.card + 1)  # row of each codebook's code 0
+        first[1:] += config.text_card - config.card
+        index = ids + first
+        return F.embedding(index.masked_fill(ids < 0, len(self.embeddings) - 1), self.embeddings).sum(-2)
 
     def forward(
         self, text: Tensor, codes: Tensor, state: TransformerState | None = None, rows: Rows | None = None

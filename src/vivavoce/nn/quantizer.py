@@ -17,6 +17,7 @@ class ResidualQuantizer(nn.Module):
         self.project_in = nn.Linear(dimension, width, bias=False)
         self.project_out = nn.Linear(width, dimension, bias=False)
         self.codebooks = nn.Parameter(torch.zeros(codebooks, bins, width))
+        self._version, self._bias = (0, -1), torch.empty(0)
 
     def encode(self, latent: Tensor, codebooks: int) -> Tensor:
         """latent [..., dimension] to codes int64 [..., codebooks], the nearest entries in Euclidean distance."""
@@ -25,13 +26,20 @@ class ResidualQuantizer(nn.Module):
     def encode_projected(self, residual: Tensor, codebooks: int) -> Tensor:
         """`encode` from the projected latent [..., width]."""
         codes = []
-        for book in self.codebooks[:codebooks]:
+        for book, bias in zip(self.codebooks[:codebooks], self._biases(), strict=False):
             # ||r - e||^2 = const - 2 (r.e - ||e||^2 / 2)
-            code = torch.addmm(book.square().sum(-1) * -0.5, residual.flatten(0, -2), book.T).argmax(-1)
+            code = torch.addmm(bias, residual.flatten(0, -2), book.T).argmax(-1)
             code = code.view(residual.shape[:-1])
             codes.append(code)
             residual = residual - book[code]
         return torch.stack(codes, -1)
+
+    def _biases(self) -> Tensor:
+        """-||e||^2 / 2 of every entry, [codebooks, bins]; taken again only when the codebooks have changed."""
+        version = (id(self.codebooks), self.codebooks._version)
+        if version != self._version:
+            self._version, self._bias = version, self.codebooks.detach().square().sum(-1) * -0.5
+        return self._bias
 
     def decode(self, codes: Tensor) -> Tensor:
         """codes int64 [..., codebooks] to the latent they stand for, [..., dimension]."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Attention, KvRing, Window, rope_angles
+from .attention import Attention, KvRing, Window, rotations
 from .rows import Rows
 
 
@@ -81,8 +81,8 @@ class Layer(nn.Module):
         self.attention = Attention(dim, config.heads)
         self.feed_forward = (GatedFeedForward if config.gated else GeluFeedForward)(dim, config.hidden)
 
-    def forward(self, x: Tensor, angles: Tensor, window: Window | Tensor, ring: KvRing | None) -> Tensor:
-        x = x + self.scale1(self.attention(self.norm1(x), angles, window, ring))
+    def forward(self, x: Tensor, rotation: Tensor, window: Window | Tensor, ring: KvRing | None) -> Tensor:
+        x = x + self.scale1(self.attention(self.norm1(x), rotation, window, ring))
         return x + self.scale2(self.feed_forward(self.norm2(x)))
 
 
@@ -124,7 +124,7 @@ class Transformer(nn.Module):
             positions = rows.read(state.position)[:, None] + steps
             window = Window.of(rows, positions, config.context, rings[0].keys.shape[2])
             rows.write(state.position, positions[:, -1] + 1)
-        angles = rope_angles(positions, config.dim // config.heads, config.max_period)
+        rotation = rotations(positions, config.dim // config.heads, config.max_period)
         for layer, ring in zip(self.layers, rings, strict=True):
-            x = layer(x, angles, window, ring)
+            x = layer(x, rotation, window, ring)
         return x

@@ -15,6 +15,7 @@ from .corpus import MIN_DIGIT, SAMPLE_RATE, Audio, EngineMissingError, Word, san
 RATE = 16_000  # what the acoustic model was trained on
 PAUSE = 0.04  # seconds of silence; shorter dips are inside a word
 LIST_PAUSE = 0.12  # longer than the closures inside "six" and "eight"
+DEPTH = 45.0  # dB below the peak; f and th are that weak
 COVERED = 0.95  # of the sound must lie in words, or a word was put elsewhere
 REACH = 0.3  # seconds by which the aligner may be late at an onset that no other word claims
 TAIL = 0.05  # seconds of the word before that the aligner may have left to this one
@@ -52,7 +53,7 @@ def align(audio: Audio, digits: Sequence[str]) -> tuple[Word, ...]:
     ]
     if [text for text, _, _ in found] != list(digits):
         return ()
-    speech = spans(audio, PAUSE)
+    speech = spans(audio, PAUSE, DEPTH)
     words = snap(found, speech)
     covered = _overlap(words, speech) >= COVERED * sum(stop - start for start, stop in speech)
     return words if covered and sane(words, len(audio) / SAMPLE_RATE) else ()
@@ -60,7 +61,7 @@ def align(audio: Audio, digits: Sequence[str]) -> tuple[Word, ...]:
 
 def segment(audio: Audio, digits: Sequence[str]) -> tuple[Word, ...]:
     """Time a comma list by its pauses alone; empty when there is not one stretch a digit."""
-    speech = spans(audio, LIST_PAUSE)
+    speech = spans(audio, LIST_PAUSE, DEPTH)
     if len(speech) != len(digits):
         return ()
     words = tuple((text, *span) for text, span in zip(digits, speech, strict=True))

@@ -21,6 +21,7 @@ HELD = ("af_heart", "am_michael", "bf_emma", "bm_george")  # validation and the 
 FIRST_BLENDS = 66
 ROUNDS = 12
 NEW_BLENDS = 40  # a round, so that the number of speakers keeps growing
+FAST = 1.1
 WHERE = "KOKORO_DIR"
 
 
@@ -52,7 +53,10 @@ def jobs(request: Request) -> Iterator[Job]:
 def say(text: str, speaker: Speaker, speed: float, lang: str | None = None) -> Audio:
     """Speak a text; returns samples [n] at 24 kHz, silence around them included."""
     style = sum(_styles()[name] * np.float32(weight) for name, weight in speaker.parts)
-    audio, _ = _engine().create(text, style, speed, lang or speaker.lang, trim=False)
+    # Fast speech swallows the first consonant ("seven" becomes "Devon") unless it starts from a
+    # pause; slow speech then stretches that consonant into a syllable of its own ("a three").
+    lead = ", " if speed > FAST else ""
+    audio, _ = _engine().create(lead + text, style, speed, lang or speaker.lang, trim=False)
     return np.asarray(audio, np.float32)
 
 
@@ -91,7 +95,7 @@ def _digit_clips(speaker: Speaker, number: int, seed: int) -> list[Clip]:
     listed = number > 0 and rng.random() < 0.3
     digits = digit_string(rng, 10 if number == 0 else int(rng.integers(3, 11)))
     text = spoken(digits, rng, listed)
-    audio = normalise(say(text, speaker, float(rng.uniform(0.75, 1.35))))
+    audio = normalise(say(text, speaker, float(rng.uniform(0.75, 1.3))))
     words = (segment(audio, digits) if listed else ()) or align(audio, digits)
     if not words:
         return []
@@ -103,7 +107,7 @@ def _other_clips(speaker: Speaker, number: int, seed: int) -> list[Clip]:
     rng = _rng(speaker, 100 + number, seed)
     foreign = speaker.name.startswith("f") or rng.random() < 0.08
     text = str(rng.choice(french())) if foreign else other_text(rng)
-    audio = say(text, speaker, float(rng.uniform(0.8, 1.35)), "fr-fr" if foreign else None)
+    audio = say(text, speaker, float(rng.uniform(0.8, 1.3)), "fr-fr" if foreign else None)
     return [_clip(trim(normalise(audio))[0], speaker, ())]
 
 
