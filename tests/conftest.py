@@ -102,7 +102,7 @@ def enliven(network: nn.Module) -> None:
 def fan_in(module: nn.Module, weight: Tensor) -> int:
     if isinstance(module, CausalConvTranspose1d):
         return 2 if module.depthwise else 2 * weight.shape[0]
-    return weight[0].numel()
+    return max(1, weight[:1].numel())
 
 
 def noise(seconds: float, seed: int = 0) -> Tensor:

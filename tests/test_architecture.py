@@ -12,7 +12,7 @@ import pytest
 import vivavoce
 
 PACKAGE = Path(vivavoce.__file__).parent
-ROOMS = ["core", "settings", "audio", "nn", "checkpoints", "engine", "session", "transcriber", "train", "cli"]
+ROOMS = ["core", "settings", "audio", "nn", "checkpoints", "engine", "session", "transcriber", "bench", "train", "cli"]
 OUTSIDE = {  # libraries that a room must not touch
     "core": {"torch", "numpy"},
     "audio": {"torch"},

@@ -1,7 +1,7 @@
 """vivavoce: live speech-to-text and text-to-speech for Kyutai's delayed-streams models.
 
-    from vivavoce import Transcriber
-    print(Transcriber.load().transcribe("recording.flac").text)
+from vivavoce import Transcriber
+print(Transcriber.load().transcribe("recording.flac").text)
 """
 
 from __future__ import annotations

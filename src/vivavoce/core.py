@@ -32,7 +32,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """"Give me everything I said so far, now": stands among the chunks of a stream, answered by `Flushed`."""
+    """ "Give me everything I said so far, now": stands among the chunks of a stream, answered by `Flushed`."""
 
     id: int | str
 

@@ -104,9 +104,9 @@ class Transcriber:
 
         Raises AudioNotFoundError or InvalidAudioError.
         """
-        for _, result in self.transcribe_all([recording(source, sample_rate)]):
-            if isinstance(result, VivavoceError):
-                raise result
+        ((_, result),) = self.transcribe_all([recording(source, sample_rate)])
+        if isinstance(result, VivavoceError):
+            raise result
         return result
 
     def transcribe_all(
@@ -245,8 +245,6 @@ class _Draft:
             self.words.append(event.word)
         elif isinstance(event, TurnEnded):
             self.turns.append(event.time)
-
-
 
 
 def recording(source: str | Path | NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> Recording:

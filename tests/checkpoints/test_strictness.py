@@ -75,7 +75,9 @@ def test_a_truncated_file_is_named(folder: Path) -> None:
     assert "model.safetensors: not a readable safetensors file" in refusal(folder)
 
 
-@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "mimi.safetensors", "tokenizer.model", "mimi.json"])
+@pytest.mark.parametrize(
+    "file", ["config.json", "model.safetensors", "mimi.safetensors", "tokenizer.model", "mimi.json"]
+)
 def test_a_missing_file_is_named(file: str, folder: Path) -> None:
     (folder / file).unlink()
     assert f"{file} is missing" in refusal(folder)

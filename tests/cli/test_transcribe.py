@@ -102,6 +102,14 @@ def test_timestamps_put_a_word_on_a_line(vivavoce: Command, record: Record) -> N
     assert [line.split() for line in lines] == [["0.000", "0.250", "word0"], ["0.500", "0.750", "word1"]]
 
 
+def test_timestamps_by_turns_leave_a_line_between(vivavoce: Command, record: Record) -> None:
+    record("a.wav", 3.0)
+
+    lines = vivavoce("transcribe", "a.wav", "--timestamps", "--vad").out.splitlines()
+
+    assert [line.split()[-1:] for line in lines[3:6]] == [["word3"], [], ["word4"]]
+
+
 # --- folders and standard input ---
 
 

@@ -102,9 +102,7 @@ def test_offline_and_streamed_passes_agree(model: SttModel, codes: Tensor) -> No
     tokens, streamed, _ = greedy(model.lm, codes)
     start_text, start_codes = model.lm.start(1)
     with torch.no_grad():
-        offline, _ = model.lm(
-            torch.cat([start_text, tokens[None, :-1]], 1), torch.cat([start_codes, codes], 1)
-        )
+        offline, _ = model.lm(torch.cat([start_text, tokens[None, :-1]], 1), torch.cat([start_codes, codes], 1))
     torch.testing.assert_close(streamed, offline[0], atol=1e-4, rtol=0)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from vivavoce.core import FRAME_SIZE, Event, Token, Word, WordEnded, WordStarted
 from vivavoce.session import SttProfile, SttSession
@@ -40,8 +43,21 @@ def track(*said: tuple[int, Sequence[int | str]]) -> list[int]:
     return tokens
 
 
-def no_vad(index: int) -> Sequence[float]:
-    return ()
+PerStep = Callable[[int], Any]  # of the text index
+
+
+def always(value: Any) -> PerStep:
+    return lambda _: value
+
+
+NO_VAD = always(())
+EVENS = always(math.log(0.5))
+
+
+def law(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Holds for whatever the strategies draw; how long a busy machine takes for it says nothing."""
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    return lambda test: patient(given(*strategies)(test))
 
 
 @dataclass
@@ -50,8 +66,8 @@ class Engine:
 
     session: SttSession
     tokens: Sequence[int] = ()
-    vad: Callable[[int], Sequence[float]] = no_vad
-    logprob: Callable[[int], float] = lambda index: math.log(0.5)
+    vad: PerStep = NO_VAD
+    logprob: PerStep = EVENS
     index: int = 0  # text[0] is the BOS step's, which the session never sees
     events: list[Event] = field(default_factory=list)
     frames: list[Samples] = field(default_factory=list)

@@ -67,4 +67,5 @@ def test_an_hour_of_audio_is_timed_to_the_sample() -> None:
         session.push(audio(100.5))
         session.push(audio(1)[:960])
         engine.run()
+        engine.frames.clear()
     assert words(engine.events)[0].start == (45_001 - D) * 1920 / SAMPLE_RATE

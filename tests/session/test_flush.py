@@ -5,7 +5,7 @@ from __future__ import annotations
 from vivavoce.core import Flushed, Token, TurnEnded, Vad, WordEnded, WordStarted
 from vivavoce.session import SttSession
 
-from .driver import MARK, PROFILE, D, Engine, audio, profile, started, track, words
+from .driver import MARK, PROFILE, D, Engine, always, audio, profile, started, track, words
 
 
 def flushed_at(engine: Engine) -> dict[int, list[Flushed]]:
@@ -45,8 +45,8 @@ def test_a_flush_follows_the_silence_prefix() -> None:
 
 def test_several_flushes_are_answered_in_order_and_once_each() -> None:
     session = SttSession(PROFILE)
-    for id in ("a", 2, "a"):
-        session.flush(id)
+    for name in ("a", 2, "a"):
+        session.flush(name)
     session.push(audio(3))
     session.flush("d")
     session.end()
@@ -96,7 +96,7 @@ def test_a_flush_comes_after_every_other_event_of_its_step() -> None:
     session = SttSession(profile(vad_heads=4))
     session.push(audio(10))
     session.flush("a")
-    engine = Engine(session, track((10 + D, [MARK, "▁you"])), vad=lambda index: (0.9,) * 4)
+    engine = Engine(session, track((10 + D, [MARK, "▁you"])), vad=always((0.9,) * 4))
     *_, vad, started_, ended, turn, flushed = engine.run()
     assert [type(e) for e in (vad, started_, ended, turn, flushed)] == [Vad, WordStarted, WordEnded, TurnEnded, Flushed]
 

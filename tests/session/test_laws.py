@@ -11,13 +11,12 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from vivavoce.core import FRAME_SIZE, SAMPLE_RATE, Event, Flushed, Token, WordEnded, WordStarted
 from vivavoce.session import SttProfile, SttSession
 
-from .driver import MARK, PAD, Engine, text, words
+from .driver import MARK, PAD, Engine, always, law, text, words
 
 LONGEST = 200  # text indices
 # a track says (j) at index j, so that a piece lost, repeated or moved can be seen; odd ids begin a word
@@ -105,7 +104,7 @@ def streams(draw: st.DrawFn) -> Stream:
     return Stream(model, stretches, tokens)
 
 
-@given(streams(), st.data())
+@law(streams(), st.data())
 def test_neither_chunking_nor_the_moment_of_stepping_changes_an_event(stream: Stream, data: st.DataObject) -> None:
     engine = Engine(SttSession(stream.model), stream.tokens, stream.vad)
     ahead = 0
@@ -126,7 +125,7 @@ def test_neither_chunking_nor_the_moment_of_stepping_changes_an_event(stream: St
     assert engine.session.finished
 
 
-@given(streams())
+@law(streams())
 def test_every_sample_reaches_the_engine_once_and_in_order(stream: Stream) -> None:
     engine = Engine(SttSession(stream.model), vad=stream.vad)
     for number, chunk in enumerate(stream.audio):
@@ -139,25 +138,25 @@ def test_every_sample_reaches_the_engine_once_and_in_order(stream: Stream) -> No
     np.testing.assert_array_equal(sound[sound > 0], np.concatenate(stream.audio))
 
 
-@given(streams())
+@law(streams())
 def test_every_piece_is_in_exactly_one_word_in_order(stream: Stream) -> None:
     said = "".join(word.text for word in words(stream.run()))
     assert [int(number) for number in re.findall(r"\((\d+)\)", said)] == stream.pieces
 
 
-@given(streams())
+@law(streams())
 def test_a_piece_that_begins_a_word_begins_a_word(stream: Stream) -> None:
     first = {int(word.text.split(")")[0][1:]) for word in words(stream.run())}
     assert first >= {j for j in stream.pieces if stream.tokens[j] % 2}
 
 
-@given(streams())
+@law(streams())
 def test_the_text_is_the_words_with_their_spaces(stream: Stream) -> None:
     expected = "".join(NUMBERED[stream.tokens[j]] for j in stream.pieces).replace("▁", " ")
     assert text(stream.run()) == expected.lstrip()
 
 
-@given(streams())
+@law(streams())
 def test_times_never_go_back_and_lie_within_the_audio(stream: Stream) -> None:
     said = words(stream.run())
     for word in said:
@@ -166,7 +165,7 @@ def test_times_never_go_back_and_lie_within_the_audio(stream: Stream) -> None:
         assert word.stop <= following.start
 
 
-@given(streams())
+@law(streams())
 def test_every_piece_is_timed_to_the_sample(stream: Stream) -> None:
     events = stream.run()
     assert [event.start for event in events if isinstance(event, Token)] == [stream.start(j) for j in stream.pieces]
@@ -174,7 +173,7 @@ def test_every_piece_is_timed_to_the_sample(stream: Stream) -> None:
     assert starts == {j: stream.start(j) for j in starts}
 
 
-@given(streams())
+@law(streams())
 def test_a_word_ends_as_it_started_and_before_the_next_starts(stream: Stream) -> None:
     told = [event for event in stream.run() if isinstance(event, WordStarted | WordEnded)]
     assert len(told) % 2 == 0
@@ -185,7 +184,7 @@ def test_a_word_ends_as_it_started_and_before_the_next_starts(stream: Stream) ->
         assert started == WordStarted(word.text, word.start, word.confidence)
 
 
-@given(streams())
+@law(streams())
 def test_each_flush_is_answered_once_between_the_words_before_it_and_those_after(stream: Stream) -> None:
     parts: list[list[Event]] = [[]]
     answers = []
@@ -205,7 +204,7 @@ def test_each_flush_is_answered_once_between_the_words_before_it_and_those_after
         begin, opened = end / SAMPLE_RATE, closing
 
 
-@given(streams(), st.integers(0, LONGEST))
+@law(streams(), st.integers(0, LONGEST))
 def test_a_copy_of_a_session_goes_on_as_the_session_does(stream: Stream, steps: int) -> None:
     engine = Engine(SttSession(stream.model), stream.tokens, stream.vad)
     for number, chunk in enumerate(stream.audio):
@@ -218,7 +217,7 @@ def test_a_copy_of_a_session_goes_on_as_the_session_does(stream: Stream, steps: 
 
 @pytest.mark.parametrize("kinds", ["3", "0", "03", "0w33", "w", "p", "0wp0", "2"])
 def test_nothing_grows_with_the_length_of_the_stream(kinds: str) -> None:
-    engine = Engine(SttSession(SttProfile(NUMBERED, 0.5, vad_heads=1), vad_head=0), vad=lambda index: [0.9])
+    engine = Engine(SttSession(SttProfile(NUMBERED, 0.5, vad_heads=1), vad_head=0), vad=always([0.9]))
     ids = {"w": 5, "p": 4, "0": MARK, "3": PAD, "2": 2}
     sizes = []
     for second in range(600):
@@ -234,7 +233,7 @@ def test_nothing_grows_with_the_length_of_the_stream(kinds: str) -> None:
     assert max(sizes[300:]) <= max(sizes[:300]) + 64  # the digits of the counters
 
 
-@given(st.lists(st.sampled_from([*range(14), 3, 3]), max_size=60))
+@law(st.lists(st.sampled_from([*range(14), 3, 3]), max_size=60))
 def test_byte_pieces_in_any_order_make_valid_text(kinds: list[int]) -> None:
     pieces = (
         "<unk>",

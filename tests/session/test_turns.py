@@ -7,7 +7,7 @@ import pytest
 from vivavoce.core import CheckpointError, TurnEnded, UnsupportedError, Vad
 from vivavoce.session import SttSession
 
-from .driver import MARK, PROFILE, Engine, audio, hear, profile, track
+from .driver import MARK, PROFILE, Engine, always, audio, hear, profile, track
 
 LISTENING = profile(vad_heads=4)
 
@@ -33,7 +33,7 @@ def test_inserted_silence_is_heard_at_the_time_it_was_inserted() -> None:
     session = SttSession(profile(vad_heads=1, silence_prefix_seconds=0.08), vad_head=0)
     session.push(audio(1.5))
     session.end()
-    events = Engine(session, vad=lambda index: [0.0]).run()
+    events = Engine(session, vad=always([0.0])).run()
     assert [e.time for e in events if isinstance(e, Vad)] == [0, 0.08, *[0.12] * 9]
 
 

@@ -11,7 +11,7 @@ from vivavoce.core import Event, Token, Word, WordEnded, WordStarted
 from vivavoce.session import SttSession
 from vivavoce.session.words import MAX_PIECES
 
-from .driver import ID, MARK, PAD, PROFILE, D, Engine, audio, hear, profile, started, text, track, words
+from .driver import ID, MARK, PAD, PROFILE, D, Engine, always, audio, hear, profile, started, text, track, words
 
 
 def near(value: float) -> Any:
@@ -90,6 +90,11 @@ def test_a_reserved_or_unknown_token_neither_prints_nor_divides(token: int) -> N
     assert word == Word("hello", (18 - D) / 12.5, near(1.96), near(0.5))
 
 
+@pytest.mark.parametrize("token", [0, 1, 2, 3])
+def test_the_reserved_tokens_do_not_print_whatever_the_tokenizer_calls_them(token: int) -> None:
+    assert text(hear([PAD] * 10 + [token], frames=20, model=profile(pieces="ABCDE"))) == ""
+
+
 def test_text_is_ready_to_be_concatenated() -> None:
     events = hear(track((10, [MARK, "▁I", "'m", PAD, "▁you", "▁hel", "lo"])), frames=60)
     assert [e.text for e in events if isinstance(e, Token)] == ["I", "'m", " you", " hel", "lo"]
@@ -102,6 +107,11 @@ def test_a_lone_word_mark_first_in_the_stream_gives_no_space() -> None:
 
 def test_a_lone_word_mark_is_no_word() -> None:
     assert words(hear(track((10, [MARK, "▁", PAD])), frames=60)) == []
+
+
+def test_a_lone_word_mark_does_not_date_the_text_after_it() -> None:
+    events = hear(track((10, [MARK, "▁", PAD]), (20, [MARK, "▁you"])), frames=60)
+    assert events[0] == Token("you", (21 - D) / 12.5)
 
 
 def test_byte_pieces_are_decoded_as_utf8() -> None:
@@ -136,7 +146,7 @@ def test_confidence_is_at_most_one() -> None:
     session = SttSession(PROFILE)
     session.push(audio(20))
     session.end()
-    events = Engine(session, track((10, ["▁you"])), logprob=lambda index: 1e-7).run()
+    events = Engine(session, track((10, ["▁you"])), logprob=always(1e-7)).run()
     assert words(events)[0].confidence == 1
 
 

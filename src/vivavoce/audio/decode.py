@@ -90,9 +90,8 @@ def _pieces(frames: Iterator[AudioFrame], timeline: Timeline, rate: int, name: s
         samples = mono(frame)
         refuse_non_finite(samples, before, rate, name)
         before += len(samples)
-        silence = timeline.gap(frame)
-        if silence:
-            yield np.zeros(silence, np.float32)
+        for start in range(0, silence := timeline.gap(frame), rate):
+            yield np.zeros(min(rate, silence - start), np.float32)
         yield samples
 
 

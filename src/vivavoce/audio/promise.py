@@ -11,6 +11,7 @@ import struct
 from typing import BinaryIO
 
 UNKNOWN_RIFF_SIZE = 0x7FFF_0000  # encoders that write to a pipe put this or more into the size field
+BOXES = frozenset(b"ftyp styp moov moof mdat mfra sidx free skip wide meta udta uuid pnot prft emsg ssix".split())
 LARGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes: header, lacing table, body
 
 
@@ -54,11 +55,11 @@ def mp4_is_cut(file: BinaryIO) -> bool:
     while position < total:
         file.seek(position)
         header = file.read(16).ljust(16, b"\0")
-        size = struct.unpack_from(">I", header)[0]
-        if size == 0:  # the last box: "up to the end of the file"
+        size, kind = struct.unpack_from(">I4s", header)
+        if size == 0 or kind not in BOXES:  # "up to the end of the file"; or padding or a tag after the last box
             return False
         size = struct.unpack_from(">8xQ", header)[0] if size == 1 else size
-        if size < 8:  # not a box: padding or a tag after the last one
+        if size < 8:
             return False
         position += size
     return position > total

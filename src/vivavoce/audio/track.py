@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeVar
 
@@ -136,10 +137,9 @@ class Track:
         return None
 
     def _matroska_promise(self) -> float | None:
-        tag = self._stream.metadata.get("DURATION")
+        tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)\0*", self._stream.metadata.get("DURATION", ""))
         if tag:
-            hours, minutes, rest = tag.split(":")
-            return int(hours) * 3600 + int(minutes) * 60 + float(rest)
+            return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
         return self.duration if len(self._container.streams) == 1 else None
 
 

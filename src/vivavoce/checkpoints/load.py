@@ -89,6 +89,9 @@ def _build(
     dtype: torch.dtype | None,
 ) -> tuple[Mimi, Lm]:
     _check_codec_fits(lm, mimi, mimi_tensors.where)
+    for tensors, dim, heads in (lm_tensors, lm.dim, lm.num_heads), (mimi_tensors, mimi.dimension, mimi.heads):
+        if heads < 1 or dim % (2 * heads):  # rotary embeddings need an even width each
+            raise CheckpointError(f"{tensors.where}: a width of {dim} cannot have num_heads {heads}")
     with torch.device("meta"):
         empty_lm, empty_mimi = Lm(lm), Mimi(mimi)
     chosen = dtype or _default_dtype(lm_tensors, device)
@@ -100,11 +103,9 @@ def _build(
 
 def _check_codec_fits(lm: LmConfig, mimi: MimiConfig, where: str) -> None:
     if lm.n_q > mimi.codebooks:
-        raise CheckpointError(f"{where}: the codec has {mimi.codebooks} codebooks, the language model needs {lm.n_q}")
+        raise CheckpointError(f"{where}: the codec has {mimi.codebooks} codebooks, the LM needs {lm.n_q}")
     if lm.card != mimi.bins:
-        raise CheckpointError(
-            f"{where}: the codec has {mimi.bins} codes a codebook, the language model hears {lm.card}"
-        )
+        raise CheckpointError(f"{where}: the codec has {mimi.bins} codes a codebook, the LM hears {lm.card}")
 
 
 def _default_dtype(tensors: Tensors, device: torch.device) -> torch.dtype:

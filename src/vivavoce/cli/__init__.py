@@ -18,7 +18,7 @@ from vivavoce.core import ExitCode, VivavoceError
 
 from .console import complain, set_up
 
-VERBS = {"transcribe": "vivavoce.cli.transcribe", "models": "vivavoce.cli.models"}
+VERBS = {verb: f"vivavoce.cli.{verb}" for verb in ("transcribe", "models", "train", "bench")}
 
 
 class Verbs(TyperGroup):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -88,3 +88,23 @@ def _minutes(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def training() -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
+    """A bar for the steps of a training run, with its losses; a line every 100 steps where nobody watches."""
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[losses]}"), console=stderr()) as display:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(stage: str, step: int, steps: int, losses: dict[str, float]) -> None:
+            text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            if stage not in tasks:
+                tasks[stage] = display.add_task(stage, total=steps, losses="")
+            display.update(tasks[stage], completed=step, losses=text)
+            if not stderr().is_terminal and step % 100 == 0:
+                stderr().print(f"{stage} {step}/{steps}  {text}")
+
+        yield advance

@@ -1,5 +1,5 @@
 """Slots and steps. Synchronous: no asyncio, no sockets, no words."""
 
-from .stt import SttEngine, StepOutput
+from .stt import StepOutput, SttEngine
 
 __all__ = ["StepOutput", "SttEngine"]

@@ -82,9 +82,7 @@ class CausalConvTranspose1d(nn.Module):
     `depthwise` is the codec's `upsample`: one kernel a channel.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, *, bias: bool = True, depthwise: bool = False
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, *, bias: bool = True, depthwise: bool = False) -> None:
         super().__init__()
         assert not depthwise or inputs == outputs
         self.stride, self.outputs, self.depthwise = stride, outputs, depthwise

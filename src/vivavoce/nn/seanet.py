@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,15 +29,18 @@ class Residual(nn.Module):
         return x + self.widen(F.elu(self.narrow(F.elu(x), state, rows)))
 
 
+Block = CausalConv1d | CausalConvTranspose1d | Residual
+
+
 class Seanet(nn.Module):
     """A chain of convolutions and residual blocks, with ELU before every convolution but the first."""
 
-    def __init__(self, blocks: Sequence[CausalConv1d | CausalConvTranspose1d | Residual]) -> None:
+    def __init__(self, blocks: Sequence[Block]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
     def state(self, slots: int) -> SeanetState:
-        return [block.state(slots) for block in self.blocks]
+        return [cast("Block", block).state(slots) for block in self.blocks]
 
     def forward(self, x: Tensor, state: SeanetState | None = None, rows: Rows | None = None) -> Tensor:
         for i, block in enumerate(self.blocks):
@@ -52,7 +56,7 @@ def encoder(filters: int, ratios: Sequence[int], dimension: int, kernels: tuple[
     `kernels` are those of the first convolution, the residual blocks and the last convolution.
     """
     first, residual, last = kernels
-    blocks: list[CausalConv1d | CausalConvTranspose1d | Residual] = [CausalConv1d(1, filters, first)]
+    blocks: list[Block] = [CausalConv1d(1, filters, first)]
     for ratio in ratios:
         blocks += [Residual(filters, filters // 2, residual), CausalConv1d(filters, 2 * filters, 2 * ratio, ratio)]
         filters *= 2
@@ -66,7 +70,7 @@ def decoder(filters: int, ratios: Sequence[int], dimension: int, kernels: tuple[
     """
     first, residual, last = kernels
     filters <<= len(ratios)
-    blocks: list[CausalConv1d | CausalConvTranspose1d | Residual] = [CausalConv1d(dimension, filters, first)]
+    blocks: list[Block] = [CausalConv1d(dimension, filters, first)]
     for ratio in reversed(ratios):
         blocks += [CausalConvTranspose1d(filters, filters // 2, ratio)]
         filters //= 2

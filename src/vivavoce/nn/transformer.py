@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -81,6 +82,10 @@ class Layer(nn.Module):
         self.attention = Attention(dim, config.heads)
         self.feed_forward = (GatedFeedForward if config.gated else GeluFeedForward)(dim, config.hidden)
 
+    def ring(self, slots: int, capacity: int) -> KvRing:
+        """Room for the keys and values of `capacity` positions of every slot."""
+        return self.attention.ring(slots, capacity)
+
     def forward(self, x: Tensor, rotation: Tensor, window: Window | Tensor, ring: KvRing | None) -> Tensor:
         x = x + self.scale1(self.attention(self.norm1(x), rotation, window, ring))
         return x + self.scale2(self.feed_forward(self.norm2(x)))
@@ -108,7 +113,7 @@ class Transformer(nn.Module):
     def state(self, slots: int, chunk: int = 1) -> TransformerState:
         """A state for calls of at most `chunk` positions."""
         capacity = self.config.context + chunk - 1
-        rings = [layer.attention.ring(slots, capacity) for layer in self.layers]
+        rings = [layer.ring(slots, capacity) for layer in cast("list[Layer]", self.layers)]
         return TransformerState(torch.zeros(slots, dtype=torch.long, device=rings[0].keys.device), rings)
 
     def forward(self, x: Tensor, state: TransformerState | None = None, rows: Rows | None = None) -> Tensor:

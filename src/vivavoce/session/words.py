@@ -121,5 +121,5 @@ class WordBuilder:
     def _stop_complete(self, stop: int) -> Iterator[Event]:
         word, self._complete = self._complete, None
         if word:
-            times = seconds(word.start), seconds(max(word.start, stop))
-            yield WordEnded(Word(word.text, *times, word.confidence))
+            assert word.start <= stop, "a word stops before it starts"
+            yield WordEnded(Word(word.text, seconds(word.start), seconds(stop), word.confidence))

@@ -5,6 +5,8 @@ All that is linear (room, microphone, bandwidth) is one product in the frequency
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,8 +53,8 @@ def transmit(rng: np.random.Generator, audio: Audio) -> Audio:
     """Through a random room, microphone and line: reverberation 30 %, tilt and ripple, telephone band half the time."""
     samples = len(audio)
     size = samples + SAMPLE_RATE // 2
-    frequency = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
-    response = _microphone(rng, frequency) * _band(rng, frequency)
+    frequency: NDArray[Any] = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    response: NDArray[Any] = _microphone(rng, frequency) * _band(rng, frequency)
     if rng.random() < 0.3:
         response = response * np.fft.rfft(_room(rng), size)
     out = np.fft.irfft(np.fft.rfft(audio, size) * response, size)[:samples]
@@ -61,7 +63,7 @@ def transmit(rng: np.random.Generator, audio: Audio) -> Audio:
     return np.asarray(out, np.float32)
 
 
-def _microphone(rng: np.random.Generator, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+def _microphone(rng: np.random.Generator, frequency: NDArray[Any]) -> NDArray[Any]:
     octaves = np.log2(np.maximum(frequency, 30) / 1000)
     gain = rng.uniform(-3, 3) * octaves
     for _ in range(3):
@@ -69,7 +71,7 @@ def _microphone(rng: np.random.Generator, frequency: NDArray[np.float64]) -> NDA
     return np.asarray(10 ** (np.clip(gain, -25, 15) / 20))
 
 
-def _band(rng: np.random.Generator, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+def _band(rng: np.random.Generator, frequency: NDArray[Any]) -> NDArray[Any]:
     draw = rng.random()
     if draw < 0.3:
         return np.ones_like(frequency)
@@ -78,7 +80,7 @@ def _band(rng: np.random.Generator, frequency: NDArray[np.float64]) -> NDArray[n
     return np.asarray(1 / (1 + (frequency / high) ** 24) / (1 + (low / np.maximum(frequency, 1)) ** 8))
 
 
-def _room(rng: np.random.Generator) -> NDArray[np.float64]:
+def _room(rng: np.random.Generator) -> NDArray[Any]:
     decay = rng.uniform(0.05, 0.45)  # seconds to fall by 60 dB
     samples = int(decay * SAMPLE_RATE)
     tail = rng.standard_normal(samples) * 10 ** (-3 * np.arange(samples) / samples)
@@ -88,7 +90,7 @@ def _room(rng: np.random.Generator) -> NDArray[np.float64]:
     return tail
 
 
-def _companded(audio: NDArray[np.float64]) -> NDArray[np.float64]:
+def _companded(audio: NDArray[Any]) -> NDArray[Any]:
     peak = np.abs(audio).max() + 1e-9
     code = np.sign(audio) * np.log1p(255 * np.abs(audio) / peak) / np.log1p(255)
     code = np.round(code * 127) / 127

@@ -45,7 +45,9 @@ class Score:
         return 100 * self.errors / max(self.words, 1)
 
 
-def strung(clips: Sequence[Clip], seed: int, length: int = 10, gap: tuple[float, float] = (0.04, 0.5)) -> list[Utterance]:
+def strung(
+    clips: Sequence[Clip], seed: int, length: int = 10, gap: tuple[float, float] = (0.04, 0.5)
+) -> list[Utterance]:
     """Every clip once, in random order, `length` clips of one speaker to an utterance, with random pauses."""
     rng = np.random.default_rng(seed)
     by_speaker: dict[str, list[Clip]] = defaultdict(list)
@@ -54,8 +56,8 @@ def strung(clips: Sequence[Clip], seed: int, length: int = 10, gap: tuple[float,
     utterances = []
     for speaker, own in sorted(by_speaker.items()):
         order = rng.permutation(len(own))
-        for first in range(0, len(own), length):
-            utterances.append(_join([own[i] for i in order[first : first + length]], speaker, rng, gap))
+        groups = [order[first : first + length] for first in range(0, len(own), length)]
+        utterances += [_join([own[i] for i in group], speaker, rng, gap) for group in groups]
     return utterances
 
 

@@ -56,6 +56,7 @@ class Joint(nn.Module):
         self.mel_head = nn.Linear(mimi.config.dimension, 8 * BANDS)
         self.frame_head = nn.Linear(mimi.config.dimension, FRAME_CLASSES)
         self.log_mel = LogMel(1024, 240)
+        self.codebooks_move = True  # False holds the codebooks still
         self.register_buffer("usage", torch.ones(mimi.config.codebooks, mimi.config.bins))
         self.usage: Tensor
 
@@ -91,7 +92,8 @@ class Joint(nn.Module):
         """The losses by name; `raw` as in `quantise`."""
         with torch.autocast("cpu", torch.bfloat16):
             latent = self.mimi.latent(batch.audio)
-        quantised = self.quantise(latent.float(), raw, learn=self.training)
+        moving = self.training and self.codebooks_move
+        quantised = self.quantise(latent.float(), raw, learn=moving)
         halves = self.mimi.quantizer
         decoded = halves.semantic.project_out(quantised.semantic) + halves.acoustic.project_out(quantised.acoustic)
         losses = {"commit": quantised.commitment, **self._word_losses(quantised, batch)}
@@ -129,9 +131,33 @@ class Joint(nn.Module):
         first = int(torch.randint(decoded.shape[1] - frames + 1, ()))
         crop = decoded[:, first : first + frames]
         crop = crop * 0.1 + crop.detach() * 0.9
+        return wave_loss(self._synthesize(crop), clean[:, first * FRAME_SIZE : (first + frames) * FRAME_SIZE])
+
+    def decoder_losses(self, batch: Batch, frames: int = 25) -> dict[str, Tensor]:
+        """For a codec whose codes are settled: the sound of a crop, and what the codec's own encoder hears in it."""
+        first = int(torch.randint(batch.text.shape[1] - frames, ()))
+        clean = batch.clean[:, first * FRAME_SIZE : (first + frames) * FRAME_SIZE]
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            heard = self.mimi.latent(batch.audio[:, : (first + frames) * FRAME_SIZE]).float()
+            goal = self.mimi.latent(clean).float()
+        with torch.no_grad():
+            crop = self.mimi.quantizer.decode(self.mimi.quantizer.encode(heard, self.mimi.config.codebooks))[:, first:]
+        audio = self._synthesize(crop)
         with torch.autocast("cpu", torch.bfloat16):
-            audio = self.mimi.synthesize(crop).float()
-        return wave_loss(audio, clean[:, first * FRAME_SIZE : (first + frames) * FRAME_SIZE])
+            again = self.mimi.latent(audio)
+        return {"wave": wave_loss(audio, clean), "feature": F.l1_loss(again.float(), goal) / goal.abs().mean()}
+
+    def _synthesize(self, latent: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.mimi.synthesize(latent).float()
+
+    @torch.no_grad()
+    def round_trip(self, audio: Tensor) -> Tensor:
+        """What the codec makes of audio [B, samples]: the recogniser should know its own voice."""
+        with torch.autocast("cpu", torch.bfloat16):
+            latent = self.mimi.latent(audio).float()
+        quantizer = self.mimi.quantizer
+        return self._synthesize(quantizer.decode(quantizer.encode(latent, self.mimi.config.codebooks)))
 
     @torch.no_grad()
     def fill_embeddings(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vivavoce.core import FRAME_RATE, FRAME_SIZE
 from vivavoce.nn.conv import CausalConv1d, CausalConvTranspose1d
@@ -23,7 +23,13 @@ from .library import Library
 from .streams import Mixer, Stream
 from .targets import pause_targets, text_track
 
-PIECES = ("<unk>", "<s>", "</s>", "<pad>", *(f"▁{d}" for d in "zero one two three four five six seven eight nine".split()))
+PIECES = (
+    "<unk>",
+    "<s>",
+    "</s>",
+    "<pad>",
+    *(f"▁{d}" for d in ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]),
+)
 PIECE = {piece[1:]: i for i, piece in enumerate(PIECES) if piece.startswith("▁")}
 
 MIMI = MimiConfig(
@@ -53,10 +59,12 @@ class Recipe:
     seed: int = 1
     losses: dict[str, float] = field(
         default_factory=lambda: {
-            "text": 1.0, "pause": 0.15, "mel": 1.0, "frame": 0.5, "wave": 0.3, "commit": 0.1
+            "text": 1.0, "pause": 0.15, "mel": 1.0, "frame": 0.5, "wave": 0.3, "commit": 0.1, "feature": 1.0
         }
     )  # fmt: skip
     wave_every: int = 2
+    part: str = "all"  # what learns: "all", "codes" (all but the decoder), "words" (the LM), "decoder"
+    round_trip: float = 0.0  # share of streams that pass the codec first
     source_weights: dict[str, float] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)  # sources or speakers kept out of training
 
@@ -123,8 +131,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.recipe = folder, recipe
         self.model = new_model(recipe.seed)
-        for half in (self.model.mimi.quantizer.semantic, self.model.mimi.quantizer.acoustic):
-            half.codebooks.requires_grad_(False)
+        self._choose_what_learns()
         self.optimiser = torch.optim.AdamW(self._groups(), betas=(0.9, 0.98), fused=True)
         self.step = 0
         if (folder / "last.pt").exists():
@@ -132,6 +139,27 @@ class Run:
         elif start is not None:
             self.model.load_state_dict(torch.load(start, weights_only=True)["model"])
         (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
+
+    def _choose_what_learns(self) -> None:
+        """Codebooks follow by averages and never by gradient."""
+        self.model.codebooks_move = self.recipe.part in ("all", "codes")
+        part, decoder = self.recipe.part, {id(p) for p in self._decoder()}
+        words = {id(p) for m in self._word_modules() for p in m.parameters()} | {id(self.model.start)}
+        for name, parameter in self.model.named_parameters():
+            learns = {
+                "all": True,
+                "codes": id(parameter) not in decoder,
+                "words": id(parameter) in words,
+                "decoder": id(parameter) in decoder,
+            }[part]
+            parameter.requires_grad_(learns and not name.endswith("codebooks"))
+
+    def _word_modules(self) -> list[nn.Module]:
+        return [self.model.lm, self.model.hear_semantic, self.model.hear_acoustic]
+
+    def _decoder(self) -> list[nn.Parameter]:
+        mimi = self.model.mimi
+        return [p for m in (mimi.upsample, mimi.decoder_transformer, mimi.decoder) for p in m.parameters()]
 
     def _groups(self) -> list[dict[str, object]]:
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
@@ -158,24 +186,25 @@ class Run:
         raw = None if share is None else torch.rand(len(batch.audio)) < share
         weights = dict(recipe.losses)
         if self.step % recipe.wave_every:
-            weights.pop("wave")
+            weights.pop("wave", None)
+        if again := round(recipe.round_trip * len(batch.audio)):
+            batch.audio[:again] = model.round_trip(batch.audio[:again])
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.rate_at(self.step)
-        losses = model(batch, raw, weights)
-        total = sum((weights[name] * loss for name, loss in losses.items()), torch.zeros(()))
+        losses = model.decoder_losses(batch) if recipe.part == "decoder" else model(batch, raw, weights)
+        total = sum((weights.get(name, 0.0) * loss for name, loss in losses.items()), torch.zeros(()))
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         for part in self._clipped():
             nn.utils.clip_grad_norm_(part, 1.0)
         self.optimiser.step()
         return {name: loss.item() for name, loss in losses.items()} | {"total": total.item()}
 
-    def _clipped(self) -> list[list[Tensor]]:
-        mimi = self.model.mimi
-        decoder = [*mimi.upsample.parameters(), *mimi.decoder_transformer.parameters(), *mimi.decoder.parameters()]
-        mine = {id(p) for p in decoder} | {id(p) for p in self.model.lm.parameters()}
-        encoder = [p for p in self.model.parameters() if id(p) not in mine and p.requires_grad]
-        return [encoder, list(self.model.lm.parameters()), decoder]
+    def _clipped(self) -> list[list[nn.Parameter]]:
+        """Encoder, LM and decoder are clipped apart, so that a loud one does not silence the others."""
+        decoder, words = self._decoder(), list(self.model.lm.parameters())
+        mine = {id(p) for p in (*decoder, *words)}
+        return [[p for p in self.model.parameters() if id(p) not in mine and p.requires_grad], words, decoder]
 
     @torch.no_grad()
     def _start_quantiser(self, batches: Sequence[Batch]) -> None:

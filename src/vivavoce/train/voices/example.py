@@ -27,7 +27,7 @@ README = """# Examples
 `digits.flac` is what `make demo` listens to: {seconds:.1f} s, 24 kHz, mono.
 
 It is synthetic speech, made by `python -m vivavoce.train.voices.example examples` with
-Kokoro-82M (voice `{voice}`, speed {speed}; Apache-2.0). No corpus clip of that voice was trained on.
+Kokoro-82M (voice `{voice}`, speed {speed}; Apache-2.0). The corpus holds that voice out of training.
 The recording is under Apache-2.0 too. The numbers are among those kept for fiction.
 
 Said: {said}

@@ -96,10 +96,11 @@ def _digit_clips(speaker: Speaker, number: int, seed: int) -> list[Clip]:
     digits = digit_string(rng, 10 if number == 0 else int(rng.integers(3, 11)))
     text = spoken(digits, rng, listed)
     audio = normalise(say(text, speaker, float(rng.uniform(0.75, 1.3))))
-    words = (segment(audio, digits) if listed else ()) or align(audio, digits)
+    apart = segment(audio, digits) if listed else ()
+    words = apart or align(audio, digits)
     if not words:
         return []
-    pieces = isolated(audio, words) if listed else [trim(audio, words)]
+    pieces = isolated(audio, words) if apart else [trim(audio, words)]
     return [_clip(piece, speaker, times) for piece, times in pieces]
 
 

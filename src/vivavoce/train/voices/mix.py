@@ -57,10 +57,11 @@ def _digits(voice: Voice, listed: bool, rng: Callable[[], np.random.Generator]) 
     source = rng()
     digits = digit_string(source, len(DIGITS) if listed else int(source.integers(3, 10)))
     audio = _said(voice, spoken(digits, source, listed), source)
-    words = (segment(audio, digits) if listed else ()) or align(audio, digits)
+    apart = segment(audio, digits) if listed else ()
+    words = apart or align(audio, digits)
     if not words:
         return []
-    pieces = isolated(audio, words) if listed else [trim(audio, words)]
+    pieces = isolated(audio, words) if apart else [trim(audio, words)]
     return [_clip(voice, *piece) for piece in pieces]
 
 

@@ -16,7 +16,7 @@ from ..corpus import SAMPLE_RATE, Clip, EngineMissingError, Entry, Job, Request,
 from .mix import run
 
 # source: how many shifts of each clip; a real speaker is rare and so worth more of them
-SHIFTS = {"prompts": 5, "asterisk": 5, "kokoro": 1}
+SHIFTS = {"prompts": 5, "asterisk": 5, "kokoro": 3}
 FACTORS = (0.82, 0.86, 0.9, 0.94, 1.07, 1.12, 1.17, 1.23)
 
 

@@ -21,7 +21,7 @@ def jobs(request: Request) -> Iterator[Job]:
     silent = [line for line in manifest if line["lang"] == "fr" or not has_digit_word(line["text"])]
     for index, line in enumerate(silent):
         path = shared / "data/speech" / line["path"]
-        yield Job(path.stem, partial(_clip, path, line, index % 3 == 2))
+        yield Job(f"{line['lang']}_{path.stem}", partial(_clip, path, line, index % 3 == 2))
     for path in sorted((shared / "data/long").glob("*.mp3")):
         line = {"speaker": path.stem, "licence": "MIT/Apache-2.0 (delayed-streams-modeling)"}
         yield Job(path.stem, partial(_clip, path, line, True))

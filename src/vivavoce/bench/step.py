@@ -1,0 +1,163 @@
+"""Step time of the engine against `moshi`'s own batched streaming, on the same random weights, in one run."""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..checkpoints import SttConfig, SttModel, save_stt
+from ..core import FRAME_SIZE, UnsupportedError
+from ..engine import SttEngine
+from ..nn.lm import Lm, LmConfig
+from ..nn.mimi import Mimi, MimiConfig
+
+SHAPES: dict[str, tuple[MimiConfig, LmConfig]] = {
+    "embedded": (
+        MimiConfig(8, 8, (4, 5, 6, 8), (7, 3, 3), 128, 3, 3, 512, 16, 512, 64, heads=4, context=50),
+        LmConfig(256, 4, 4, 704, 16, 512, 14, 14, 50, 100_000.0, 4, 6),
+    ),
+    "stt-1b": (
+        MimiConfig(64, 64, (4, 5, 6, 8), (7, 3, 3), 512, 8, 8, 2048, 32, 2048, 256),
+        LmConfig(2048, 16, 16, 5632, 32, 2048, 8000, 8000, 750, 100_000.0, 4, 6),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians of one batch size."""
+
+    batch: int
+    ours_ms: float
+    peer_ms: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours over the peer's; below one is faster."""
+        return self.ours_ms / self.peer_ms if self.peer_ms else None
+
+
+def compare(shape: str, batches: Sequence[int], dtype: torch.dtype, peer: bool = True, steps: int = 9) -> Iterator[Row]:
+    """Whole frames (codec and LM), every stream at full context; ours and the peer's in turn, so that a busy machine
+    disturbs both alike."""
+    mimi, lm = random_models(shape, dtype)
+    reference = moshi_models(mimi, lm) if peer else None
+    for batch in batches:
+        ours = _our_step(mimi, lm, batch)
+        with ExitStack() as stack:
+            theirs = _their_step(reference, batch, stack) if reference else None
+            yield Row(batch, *_medians(ours, theirs, steps))
+        del ours, theirs
+        gc.collect()
+
+
+def _medians(ours: Callable[[], object], theirs: Callable[[], object] | None, steps: int) -> tuple[float, float | None]:
+    for warm_up in (ours, theirs):
+        for _ in range(2):
+            if warm_up:
+                warm_up()
+    mine, others = list[float](), list[float]()
+    for _ in range(steps):
+        mine.append(_milliseconds(ours))
+        if theirs:
+            others.append(_milliseconds(theirs))
+    return statistics.median(mine), statistics.median(others) if others else None
+
+
+def _milliseconds(step: Callable[[], object]) -> float:
+    before = time.perf_counter()
+    step()
+    return (time.perf_counter() - before) * 1e3
+
+
+def random_models(shape: str, dtype: torch.dtype) -> tuple[Mimi, Lm]:
+    """Our modules with noise in every weight, the codec in fp32."""
+    mimi_config, lm_config = SHAPES[shape]
+    with torch.device("meta"):
+        mimi, lm = Mimi(mimi_config), Lm(lm_config).to(dtype)
+    mimi, lm = mimi.to_empty(device="cpu").requires_grad_(False), lm.to_empty(device="cpu").requires_grad_(False)
+    noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(1))
+    for module in (mimi, lm):
+        for name, weight in module.named_parameters():
+            if weight.ndim == 1:
+                weight.fill_(0.0 if name.endswith("bias") else 1.0)
+                continue
+            for part in weight.view(-1).split(len(noise)):  # repeated: a step's cost does not depend on the values
+                part.copy_(noise[: len(part)] * weight[0].numel() ** -0.5)
+    return mimi.eval(), lm.eval()
+
+
+def moshi_models(mimi: Mimi, lm: Lm) -> tuple[Any, Any]:
+    """`moshi`'s codec and LM with our weights, through its own loader. Raises UnsupportedError without the package."""
+    os.environ.setdefault("NO_TORCH_COMPILE", "1")  # on a CPU its compiled path is slower (docs/performance)
+    try:
+        from moshi.models.loaders import CheckpointInfo
+    except ImportError as error:
+        raise UnsupportedError("the peer needs the reference package: pip install --no-deps moshi==0.2.13") from error
+    pieces, tokenizer = _vocabulary(lm.config.text_card_out)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = SttModel(SttConfig("bench", 0.5), mimi, lm, pieces)
+        save_stt(model, folder, dtype=lm.embeddings.dtype, tokenizer=tokenizer)
+        info = CheckpointInfo.from_hf_repo(
+            "local",
+            moshi_weights=folder / "model.safetensors",
+            mimi_weights=folder / "mimi.safetensors",
+            tokenizer=folder / "tokenizer.model",
+            config_path=folder / "config.json",
+            mimi_config_path=folder / "mimi.json",
+        )
+        return info.get_mimi("cpu"), info.get_moshi("cpu", dtype=lm.embeddings.dtype)
+
+
+def _vocabulary(size: int) -> tuple[tuple[str, ...], bytes]:
+    """A sentencepiece word model with that many pieces: the loader insists on one."""
+    import io
+
+    import sentencepiece
+
+    target = io.BytesIO()
+    words = [f"w{i}" for i in range(size - 4)]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(words)]), model_writer=target, model_type="word", vocab_size=size,
+        pad_id=3, bos_id=1, eos_id=2, unk_id=0, normalization_rule_name="identity", minloglevel=2,
+        max_sentence_length=1 << 20,
+    )  # fmt: skip
+    processor = sentencepiece.SentencePieceProcessor(model_proto=target.getvalue())
+    return tuple(processor.id_to_piece(i) for i in range(size)), target.getvalue()
+
+
+def _our_step(mimi: Mimi, lm: Lm, batch: int) -> Callable[[], object]:
+    engine = SttEngine(mimi, lm, batch)
+    for slot in range(batch):
+        engine.open(slot)
+    # Full context: every later step attends over all of it.
+    engine._memory.position.fill_(lm.config.context)
+    engine._codec.transformer.position.fill_(mimi.config.context)
+    rng = np.random.default_rng(0)
+    frames = {slot: (rng.standard_normal(FRAME_SIZE) * 0.1).astype(np.float32) for slot in range(batch)}
+    return lambda: engine.step(frames)
+
+
+def _their_step(models: tuple[Any, Any], batch: int, stack: ExitStack) -> Callable[[], object]:
+    """The reference always attends over its whole ring: its cost is that of full context from the first step."""
+    from moshi.models.lm import LMGen
+
+    mimi, lm = models
+    generator = LMGen(lm, use_sampling=False, temp=0.0, temp_text=0.0)
+    stack.enter_context(mimi.streaming(batch))
+    stack.enter_context(generator.streaming(batch))
+    stack.enter_context(torch.no_grad())
+    audio = torch.randn(batch, 1, FRAME_SIZE) * 0.1
+    return lambda: generator.step(mimi.encode(audio))

@@ -1,0 +1,66 @@
+"""`vivavoce train`: corpora in, the embedded model out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Make the embedded model: its corpus, its weights, its report.")
+
+CorpusOption = Annotated[Path, typer.Option(help="Folder of the corpus, as `train corpus` makes it.")]
+
+
+@app.callback()
+def _train() -> None:
+    """Make the embedded model: its corpus, its weights, its report."""
+
+
+@app.command()
+def corpus(
+    out: Annotated[Path, typer.Option(help="Folder to write clips and manifests to.")],
+    source: Annotated[list[str] | None, typer.Option(help="Only these voices; may be repeated.")] = None,
+    shared: Annotated[Path | None, typer.Option(help="Folder that holds data/digits and data/speech.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides what is said, and how.")] = 1,
+) -> None:
+    """Make or complete the corpus: recordings at hand and every voice that is installed. Can be interrupted."""
+    from vivavoce.train.voices import SOURCES, make_corpus
+
+    make_corpus(out, source or list(SOURCES), shared, seed)
+
+
+@app.command()
+def stt(
+    corpus: CorpusOption,
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, log, report.")],
+    export: Annotated[Path | None, typer.Option(help="Folder to write the finished model to.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave a speaker or source out; may be repeated.")] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="Only these stages, in this order.")] = None,
+) -> None:
+    """Train the embedded recogniser; the same command resumes an interrupted run."""
+    from vivavoce.cli.progress import training
+    from vivavoce.train.export import export as write
+    from vivavoce.train.plan import STAGES, run_stages
+
+    if unknown := set(stage or ()) - STAGES.keys():
+        raise typer.BadParameter(f"{unknown.pop()!r} is none of {', '.join(STAGES)}", param_hint="--stage")
+    with training() as progress:
+        last = run_stages(corpus, out, progress, without or (), stage or tuple(STAGES))
+    if export is not None:
+        write(last, export)
+
+
+@app.command()
+def report(
+    corpus: CorpusOption,
+    model: Annotated[str | None, typer.Option(help="The model to judge; the embedded one when absent.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the table here as well.")] = None,
+) -> None:
+    """Judge a model on the held-out part of the corpus, as a Markdown table."""
+    from vivavoce.train.report import report as judge
+
+    table = judge(corpus, model)
+    typer.echo(table)
+    if output is not None:
+        output.write_text(table + "\n", "utf-8")
