@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -128,9 +129,12 @@ def spread_codebooks(mimi: Mimi) -> None:
 
 def spread(quantizer: ResidualQuantizer, latent: Tensor) -> None:
     residual = quantizer.project_in(latent)
+    bins, width = quantizer.codebooks.shape[1:]
+    # Entries as long as what the best of them can take off a residual: longer or shorter ones all look alike to it.
+    length = min(1.0, (2 * math.log(bins) / width) ** 0.5)
     for book in quantizer.codebooks:
-        drawn = residual[torch.randint(len(residual), (len(book),))]
-        book.copy_(0.7 * drawn + 0.3 * residual.std() * torch.randn_like(drawn))
+        drawn = residual[torch.randint(len(residual), (bins,))]
+        book.copy_(length * (0.5 * drawn + 0.87 * residual.std() * torch.randn_like(drawn)))
         residual = residual - book[torch.cdist(residual, book).argmin(-1)]
 
 

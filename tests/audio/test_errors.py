@@ -135,6 +135,13 @@ def test_samples_that_are_not_numbers(wav: Callable[..., Path], value: float, wh
     assert refusal(path) == f"{path}: sample 12345 (at 0.772 s) is {what}"
 
 
+@pytest.mark.parametrize("rate", [3, 999, 2_000_000_000])
+def test_an_impossible_sample_rate(make: Make, rate: int) -> None:
+    whole = make(".wav")
+
+    assert refusal(whole[:24] + struct.pack("<I", rate) + whole[28:]).startswith(f"stdin: a sample rate of {rate} Hz")
+
+
 def test_a_double_too_large_for_a_float_is_infinite(wav: Callable[..., Path]) -> None:
     samples = np.zeros(2_000)
     samples[7] = 1e300

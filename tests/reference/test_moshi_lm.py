@@ -31,9 +31,9 @@ def codes(model: SttModel, audio: Callable[..., Tensor]) -> Tensor:
 def greedy(lm: Lm, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens [frames + 1], logits and heads of one stream: the start step, then one step a frame (spec §3.2)."""
     state, rows = lm.state(1), Rows([0])
-    text, column = lm.start(1)
+    text, start = lm.start(1)
     tokens, logits, heads = [], [], []
-    for column in [column, *codes.split(1, 1)]:
+    for column in [start, *codes.split(1, 1)]:
         step, extra = lm(text, column, state, rows)
         text = step.argmax(-1)
         tokens, logits, heads = [*tokens, text], [*logits, step], [*heads, extra]

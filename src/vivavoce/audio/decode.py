@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from vivavoce.core import SAMPLE_RATE, InvalidAudioError
 from .source import Samples
 from .track import Track
 
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_536_000  # Hz; a damaged header must not make gigabytes out of kilobytes
 SMALLEST_GAP = 0.05  # seconds; below it timestamps are rounding, not silence
 LARGEST_GAP = 600.0  # seconds; beyond it timestamps jump, they do not describe silence
 
@@ -51,15 +53,16 @@ def refuse_non_finite(samples: Samples, before: int, rate: int, name: str) -> No
 class Timeline:
     """Keeps samples where the container says they are: gaps (discontinuous transmission, a muted track) stay silent."""
 
-    def __init__(self, lead: float) -> None:
+    def __init__(self, lead: float, end: float | None) -> None:
         self._lead = lead
+        self._longest = inf if end is None else lead + end + 1  # seconds; no gap may reach beyond the container's end
         self._origin: float | None = None
         self.seconds = 0.0
 
     def gap(self, frame: AudioFrame) -> int:
         """Samples of silence missing before this frame; moves the clock past silence and frame."""
         missing = self._missing(frame.time)
-        silence = round(missing * frame.sample_rate) if SMALLEST_GAP < missing < LARGEST_GAP else 0
+        silence = round(missing * frame.sample_rate) if missing > SMALLEST_GAP else 0
         self.seconds += (silence + frame.samples) / frame.sample_rate
         return silence
 
@@ -69,15 +72,20 @@ class Timeline:
         if self._origin is None:
             self._origin = time - self._lead
         missing = time - self._origin - self.seconds
-        if missing < -SMALLEST_GAP or missing >= LARGEST_GAP:  # a chained stream starts its clock again
-            self._origin = time - self.seconds
-        return missing
+        if -SMALLEST_GAP < missing < LARGEST_GAP and self.seconds + missing < self._longest:
+            return missing
+        self._origin = time - self.seconds  # a chained stream starts its clock again, a damaged one jumps
+        return 0.0
 
 
 def signal(track: Track) -> Iterator[Samples]:
     """The whole track as mono float32 at 24 kHz, in pieces as they are decoded."""
-    timeline = Timeline(track.lead)
+    timeline = Timeline(track.lead, track.end)
     for rate, frames in groupby(track.frames(), key=lambda frame: frame.sample_rate):
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise InvalidAudioError(
+                f"{track.name}: a sample rate of {rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} Hz can be audio"
+            )
         yield from resample(_pieces(frames, timeline, rate, track.name), rate)
     if timeline.seconds == 0:
         raise InvalidAudioError(f"{track.name}: its audio track holds no samples")

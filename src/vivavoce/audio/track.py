@@ -46,6 +46,11 @@ class Track:
         """Seconds, as far as the container tells before decoding; an estimate for some formats."""
         if self._stream.duration is not None and self._stream.time_base is not None:
             return float(self._stream.duration * self._stream.time_base)
+        return self.end
+
+    @property
+    def end(self) -> float | None:
+        """Seconds until the last of the container's tracks ends, as far as it tells."""
         return self._container.duration / av.time_base if self._container.duration else None
 
     def frames(self) -> Iterator[AudioFrame]:

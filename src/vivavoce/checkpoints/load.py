@@ -76,7 +76,7 @@ def _load_trfs(folder: Folder, config: Fields, device: torch.device, dtype: torc
     pieces = read_pieces(trfs.tokenizer_file(folder), lm.text_card_out)
     layouts = trfs.lm_layout(lm), trfs.mimi_layout(mimi)
     networks = _build(lm, mimi, layouts, lm_tensors, mimi_tensors, device, dtype)
-    return SttModel(trfs.settings(folder, config), *networks, pieces)
+    return SttModel(trfs.settings(folder), *networks, pieces)
 
 
 def _build(

@@ -162,7 +162,7 @@ def tokenizer_file(folder: Folder) -> Path:
     return folder.find("tokenizer.json") or folder.get("tokenizer.model")
 
 
-def settings(folder: Folder, config: Fields) -> SttConfig:
+def settings(folder: Folder) -> SttConfig:
     """The delays are the feature extractor's, in preprocessor_config.json or, newer, in processor_config.json."""
     path = folder.find("preprocessor_config.json")
     audio = Fields.read(path) if path else Fields.read(folder.get("processor_config.json")).section("feature_extractor")

@@ -93,13 +93,16 @@ class Layer(nn.Module):
 
 @dataclass
 class TransformerState:
-    """Positions seen by each slot and every layer's ring. Stale ring entries are masked by position, never read."""
+    """Positions seen by each slot and every layer's ring, whose stale entries are masked by position."""
 
     position: Tensor  # int64 [slots]
     rings: list[KvRing]
 
     def reset(self, slot: int) -> None:
         self.position[slot] = 0
+        for ring in self.rings:  # a mask hides numbers, but not NaN: 0 * NaN would reach the slot's next user
+            ring.keys[slot] = 0
+            ring.values[slot] = 0
 
 
 class Transformer(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from vivavoce.checkpoints import SttConfig, SttModel, save_stt
 
 from .joint import Joint
-from .recipe import DELAY_STEPS, PIECES, new_model
+from .run import DELAY_STEPS, PIECES, new_model
 
 NAME = "stt-digits-en"
 

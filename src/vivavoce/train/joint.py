@@ -204,7 +204,8 @@ def k_means(half: ResidualQuantizer, samples: Tensor, rounds: int = 12) -> None:
     """Set a chain's codebooks, level by level, from projected latents [N, width]."""
     residual = samples.clone()
     for book in half.codebooks:
-        book.copy_(residual[torch.randperm(len(residual))[: len(book)]])
+        order = torch.randperm(len(residual))
+        book.copy_(residual[order[torch.arange(len(book)) % len(order)]])  # again from the first when there are too few
         for _ in range(rounds):
             code = torch.cdist(residual, book).argmin(-1)
             sums = torch.zeros_like(book).index_add_(0, code, residual)

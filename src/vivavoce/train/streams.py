@@ -13,6 +13,7 @@ from vivavoce.core import SAMPLE_RATE
 
 from .augment import Audio, change_speed, colour, decibels, fade, transmit
 from .corpus import Clip
+from .recipe import Recipe
 
 
 @dataclass
@@ -27,15 +28,15 @@ class Stream:
 class Mixer:
     """Draws streams from clips: digits by one or several speakers, other speech, or nothing but noise."""
 
-    def __init__(self, clips: Sequence[Clip], seconds: float, seed: int, weights: dict[str, float] | None = None):
-        self.samples = int(seconds * SAMPLE_RATE)
+    def __init__(self, clips: Sequence[Clip], recipe: Recipe, seed: int) -> None:
+        self.recipe, self.samples = recipe, int(recipe.seconds * SAMPLE_RATE)
         self.rng = np.random.default_rng(seed)
         self.digits: dict[str, list[Clip]] = defaultdict(list)
         self.others: dict[str, list[Clip]] = defaultdict(list)
         for clip in clips:
             (self.digits if clip.words else self.others)[clip.speaker].append(clip)
         self.speakers = sorted(self.digits)
-        share = np.array([(weights or {}).get(self.digits[s][0].source, 1.0) for s in self.speakers])
+        share = np.array([recipe.source_weights.get(self.digits[s][0].source, 1.0) for s in self.speakers])
         self.share = share / share.sum()
         self.other_speakers = sorted(self.others)
 
@@ -43,9 +44,9 @@ class Mixer:
         """One stream with its own speed, room, line, noise and level."""
         rng, draw = self.rng, self.rng.random()
         out = Stream(np.zeros(self.samples, np.float32), np.zeros(self.samples, np.float32))
-        if draw < 0.76:
+        if draw < self.recipe.digits:
             self._speak_digits(out, several=rng.random() < 0.15, foreign=rng.random() < 0.2)
-        elif draw < 0.95 and self.others:
+        elif draw < self.recipe.digits + self.recipe.other and self.others:
             self._speak_otherwise(out)
         out.clean *= decibels(rng.uniform(-34, -12)) / max(float(_loudness(out.clean)), 1e-4)
         out.audio = transmit(rng, out.clean)
