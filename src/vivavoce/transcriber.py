@@ -58,6 +58,7 @@ class Transcriber:
         seed: int = 0,
     ) -> None:
         self.name, self.languages = model.config.name, model.config.languages
+        self.hears_pauses = model.lm.config.extra_heads > 0  # without, there are no turns
         self._engine = SttEngine(model.mimi, model.lm, batch_size)
         self._profile = SttProfile(
             model.pieces,

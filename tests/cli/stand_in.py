@@ -1,7 +1,7 @@
 """The real `vivavoce` command with a stand-in for the model: it "hears" one word in every half second of audio.
 
 STAND_IN, a list of words, changes it: "reverse" finishes the last recording first, "slow" takes its time, "nowords"
-hears nothing, "en_fr" knows two languages, "broken" fails to load.
+hears nothing, "deaf" has no heads for pauses, "en_fr" knows two languages, "broken" fails to load.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Transcript:
 class Transcriber:
     name = "stand-in"
     languages = ("en", "fr") if "en_fr" in MOODS else ("en",)
+    hears_pauses = "deaf" not in MOODS
 
     @classmethod
     def load(cls, model: str | None = None, **options: Any) -> Transcriber:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vivavoce.core import ExitCode
+
 from .conftest import Command, Ran
 
 Record = Callable[..., Path]
@@ -85,6 +87,13 @@ def test_a_table_of_several_files_says_which(vivavoce: Command, record: Record) 
     assert vivavoce("transcribe", "a.wav", "b.wav", "--format", "tsv").out == (
         "file\tstart\tstop\ttext\tconfidence\na.wav\t0.000\t0.250\tword0\t0.9000\nb.wav\t0.000\t0.250\tword0\t0.9000\n"
     )
+
+
+def test_vad_is_refused_where_the_model_hears_no_pauses(vivavoce: Command, record: Record) -> None:
+    record("a.wav")
+    ran = vivavoce("transcribe", "a.wav", "--vad", mood="deaf")
+    assert (ran.code, ran.out) == (ExitCode.UNSUPPORTED, "")
+    assert ran.err == "vivavoce: --vad: stand-in has no heads that hear pauses\n"
 
 
 def test_vad_breaks_the_text_at_turn_ends_and_lists_them_in_json(vivavoce: Command, record: Record) -> None:

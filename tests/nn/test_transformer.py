@@ -18,7 +18,7 @@ def made(*, gated: bool, layers: int = 2) -> Transformer:
     torch.manual_seed(0)
     stack = Transformer(TransformerConfig(16, 2, layers, 24, CONTEXT, 10_000.0, gated))
     for parameter in stack.parameters():
-        torch.nn.init.normal_(parameter, 0.3, 0.3)
+        torch.nn.init.normal_(parameter, 0, parameter.shape[-1] ** -0.5)
     return stack.requires_grad_(False)
 
 

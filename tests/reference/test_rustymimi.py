@@ -48,7 +48,7 @@ def test_all_codes_of_ten_seconds_are_the_rust_codecs(file: Path, codes: Tensor,
     peer = rustymimi.Tokenizer(str(file), num_codebooks=32)
     frames = audio(SECONDS)[0].split(1920)
     theirs = np.concatenate([peer.encode_step(frame.numpy()[None, None]) for frame in frames], -1)[0].T
-    assert all(len(book.unique()) > 50 for book in codes.T)
+    assert all(len(book.unique()) > 30 for book in codes.T)
     assert codes.tolist() == theirs.tolist()
 
 

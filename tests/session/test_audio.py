@@ -42,6 +42,12 @@ def test_a_frame_does_not_share_memory_with_the_caller() -> None:
     np.testing.assert_array_equal(session.take(), audio(1))
 
 
+def test_a_frame_that_is_kept_does_not_keep_the_chunk_it_came_in() -> None:
+    session = SttSession(PROFILE)
+    session.push(audio(100))
+    assert session.take().base is None
+
+
 def test_frames_may_be_written_to_without_harm() -> None:
     session = SttSession(profile(silence_prefix_seconds=0.16))
     session.take()[:] = 1

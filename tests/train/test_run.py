@@ -67,7 +67,7 @@ def test_what_is_exported_loads_and_hears_what_the_run_hears(trained: Path, tmp_
     export(trained / "last.pt", tmp_path / "model")
     model = load_stt(tmp_path / "model", device="cpu")
     assert model.pieces[4:] == tuple(
-        f"▁{digit}" for digit in "zero one two three four five six seven eight nine".split()
+        f"▁{digit}" for digit in ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     )
     transcript = Transcriber(model).transcribe(np.zeros(24_000, np.float32))
     assert transcript.duration == 1.0

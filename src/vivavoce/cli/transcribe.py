@@ -94,6 +94,8 @@ def transcribe(
         slots = min(batch_size, recordings)
         loaded = Transcriber.load(model, device=device, dtype=None if dtype == "auto" else dtype, batch_size=slots)
         check_language(language, loaded.name, loaded.languages)
+        if vad and not loaded.hears_pauses:
+            raise UnsupportedError(f"--vad: {loaded.name} has no heads that hear pauses")
         return loaded
 
     return run(files, output, Style(format, timestamps=timestamps, vad=vad), load)
