@@ -149,19 +149,17 @@ def private_bytes() -> int:
 
 
 def sentencepiece_of(size: int) -> bytes:
-    """A tokenizer with `size` pieces: a small one, its list continued."""
-    from sentencepiece import sentencepiece_model_pb2
-
+    """A tokenizer with `size` pieces, four of them reserved."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["some words"]), model_writer=model, vocab_size=8, hard_vocab_limit=False, pad_id=3,
+        sentence_iterator=(f"word{i}" for i in range(size - 4)),
+        model_writer=model,
+        model_type="word",
+        vocab_size=size,
+        pad_id=3,
         minloglevel=2,
-    )  # fmt: skip
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
-    while len(proto.pieces) < size:
-        proto.pieces.add(piece=f"▁{len(proto.pieces)}", score=-10.0)
-    proto.trainer_spec.vocab_size = size
-    return bytes(proto.SerializeToString())
+    )
+    return model.getvalue()
 
 
 # --- the layout of transformers ---

@@ -22,6 +22,11 @@ def test_the_silence_prefix_is_rounded_up_to_frames_but_not_past_a_whole_one() -
     assert [profile(silence_prefix_seconds=s).prefix_frames for s in (0, 0.01, 0.08, 0.56, 1.0)] == [0, 1, 1, 7, 13]
 
 
+def test_the_delay_is_a_whole_frame_when_only_rounding_makes_it_less() -> None:
+    # 12.5 x 2.32 is 28.999999999999996 in floating point
+    assert profile(delay_seconds=2.32).delay_frames == 29
+
+
 def test_the_clock_goes_on_after_a_flush_as_if_there_had_been_no_silence() -> None:
     session = SttSession(PROFILE)
     session.push(audio(10))

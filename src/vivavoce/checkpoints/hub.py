@@ -136,7 +136,3 @@ def _hears(config: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and values.get("model_type") in ("stt", "kyutai_speech_to_text")
-
-
-def known(name: str) -> KnownModel | None:
-    return next((model for model in KNOWN_MODELS if model.name == name), None)

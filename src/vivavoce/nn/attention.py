@@ -18,10 +18,9 @@ from .rows import Rows
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """RoPE on interleaved pairs in fp32: x [B, T, heads, dim], rotation as of `rotations`."""
-    a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = rotation
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).to(x.dtype)
+    """RoPE in fp32: x [B, T, heads, dim], whose interleaved pairs are complex numbers; rotation as of `rotations`."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
 
 
 @cache
@@ -32,9 +31,9 @@ def frequencies(dim: int, max_period: float, device: torch.device) -> Tensor:
 
 
 def rotations(positions: Tensor, dim: int, max_period: float) -> Tensor:
-    """Cosines and sines, fp32 [2, B, T, 1, dim / 2], of integer positions [B, T] (spec/model.md §2.1)."""
+    """Unit complex numbers [B, T, 1, dim / 2] for integer positions [B, T] (spec/model.md §2.1)."""
     angles = positions[..., None, None] * frequencies(dim, max_period, positions.device)
-    return torch.stack([angles.cos(), angles.sin()]).float()
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
 
 
 @dataclass
@@ -51,11 +50,11 @@ class Window:
 
     rows: Rows
     targets: Tensor  # [B, T] ring index of every new position
-    mask: Tensor  # bool [B, 1, T, length]
+    mask: Tensor  # [B, 1, T, length] in the activations' dtype: 0 where a key is seen, -inf where not
     length: int  # ring prefix that holds anything
 
     @classmethod
-    def of(cls, rows: Rows, positions: Tensor, context: int, capacity: int) -> Window:
+    def of(cls, rows: Rows, positions: Tensor, context: int, capacity: int, dtype: torch.dtype) -> Window:
         """positions [B, T]: the absolute positions of the new keys."""
         last = positions[:, -1:]
         # Reading the count back would stall a GPU; there the whole ring is attended and the mask decides.
@@ -63,7 +62,8 @@ class Window:
         ring = torch.arange(length, device=positions.device)
         held = last - (last - ring) % capacity  # absolute position held at each ring index, negative when none
         back = positions[:, :, None] - held[:, None]
-        mask = (held[:, None] >= 0) & (back >= 0) & (back < context)
+        unseen = (held[:, None] < 0) | (back < 0) | (back >= context)
+        mask = torch.zeros(unseen.shape, dtype=dtype, device=unseen.device).masked_fill_(unseen, -torch.inf)
         return cls(rows, positions % capacity, mask[:, None], length)
 
 

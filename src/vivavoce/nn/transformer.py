@@ -130,7 +130,7 @@ class Transformer(nn.Module):
         else:
             rings = state.rings
             positions = rows.read(state.position)[:, None] + steps
-            window = Window.of(rows, positions, config.context, rings[0].keys.shape[2])
+            window = Window.of(rows, positions, config.context, rings[0].keys.shape[2], x.dtype)
             rows.write(state.position, positions[:, -1] + 1)
         rotation = rotations(positions, config.dim // config.heads, config.max_period)
         for layer, ring in zip(self.layers, rings, strict=True):

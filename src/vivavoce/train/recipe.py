@@ -39,6 +39,11 @@ class Recipe:
         done = max(0.0, (step / self.steps - self.flat) / (1 - self.flat))
         return self.rate * (0.05 + 0.95 * (0.5 + 0.5 * cos(pi * min(done, 1.0))))
 
+    def losses_at(self, step: int) -> dict[str, float]:
+        """Weights of the losses. The decoder's sound is dear: it counts now and then, and only where it is learned."""
+        silent = self.part in ("codes", "words") or (self.part == "all" and step % self.wave_every != 0)
+        return {name: weight for name, weight in self.losses.items() if not (silent and name == "wave")}
+
     def starts_quantiser(self, step: int) -> bool:
         """Whether the codebooks are to be made from latents before this step."""
         return self.raw > 0 and self.unquantised_at(step) is not None and self.unquantised_at(step - 1) is None

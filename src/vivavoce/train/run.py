@@ -143,9 +143,7 @@ class Run:
         recipe, model = self.recipe, self.model
         share = recipe.unquantised_at(self.step)
         raw = None if share is None else torch.rand(len(batch.audio)) < share
-        weights = dict(recipe.losses)
-        if self.step % recipe.wave_every:
-            weights.pop("wave", None)
+        weights = recipe.losses_at(self.step)
         if again := round(recipe.round_trip * len(batch.audio)):
             batch.audio[:again] = model.round_trip(batch.audio[:again])
         for group in self.optimiser.param_groups:

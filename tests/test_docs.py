@@ -1,0 +1,50 @@
+"""What the documentation tells a reader to type is typed here, in the repository's root, as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+HOURS = re.compile(r"vivavoce train (corpus|stt|report)")  # their parts have tests of their own
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for number, text in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL), 1):
+            found.append((f"{page.name}#{number}", text))
+    return found
+
+
+def commands() -> list[tuple[str, str]]:
+    return [(f"{where}: {line}", line) for where, text in blocks("bash") for line in text.strip().splitlines()]
+
+
+@pytest.mark.parametrize("code", [pytest.param(text, id=where) for where, text in blocks("python")])
+def test_a_python_example_runs(code: str) -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", [pytest.param(line, id=where) for where, line in commands()])
+def test_a_command_runs(line: str, released_hub: dict[str, str], tmp_path: Path) -> None:
+    """Kyutai's repositories are served from the loopback interface, with small random weights."""
+    if line.startswith("make "):
+        assert subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, capture_output=True).returncode == 0
+        return
+    if HOURS.search(line):
+        line += " --help"
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    environment = os.environ | released_hub | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

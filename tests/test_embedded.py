@@ -1,0 +1,100 @@
+"""The embedded model on recordings: what its card promises, with room for other machines' rounding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vivavoce import Transcriber
+from vivavoce.checkpoints import SttModel, load_stt
+from vivavoce.core import Flush, Flushed, TurnEnded, WordEnded
+from vivavoce.train import evaluate
+from vivavoce.train.corpus import Clip
+from vivavoce.train.corpus import Request as CorpusRequest
+from vivavoce.train.voices import source
+
+ROOT = Path(__file__).parents[1]
+SAID = "zero two zero seven nine four six zero nine five eight five five five zero one four two three three eight one"
+
+
+@pytest.fixture(scope="module")
+def model() -> SttModel:
+    return load_stt(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def transcriber(model: SttModel) -> Transcriber:
+    return Transcriber(model, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def takes(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    """Takes 5 to 7 of every digit and speaker, cut to the word: never trained on."""
+    request = CorpusRequest(tmp_path_factory.mktemp("corpus"), shared, 0)
+    clips = [clip for job in source("fsdd")(request) if _take(job.key) in (5, 6, 7) for clip in job.make()]
+    assert len(clips) == 150
+    return clips
+
+
+def _take(key: str) -> int:
+    return int(key.rsplit("_", 1)[-1])
+
+
+def test_it_reads_the_example(transcriber: Transcriber) -> None:
+    assert transcriber.transcribe(ROOT / "examples" / "digits.flac").text == SAID
+
+
+def test_the_package_carries_it_in_25_megabytes() -> None:
+    import vivavoce
+
+    folder = Path(vivavoce.__file__).parent / "models"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 25e6
+
+
+def test_words_of_real_speakers_are_right_and_in_time(transcriber: Transcriber, takes: list[Clip]) -> None:
+    score = evaluate.score(transcriber, evaluate.strung(takes, seed=1))
+    assert score.wer <= 3.0
+    assert score.start_error <= 0.040
+
+
+def test_the_codec_is_understood_after_a_round_trip(
+    model: SttModel, transcriber: Transcriber, takes: list[Clip]
+) -> None:
+    utterances = evaluate.strung(takes, seed=1)
+    direct = evaluate.score(transcriber, utterances)
+    again = evaluate.score(transcriber, evaluate.round_trip(model.mimi, utterances))
+    assert again.wer - direct.wer <= 10.0
+
+
+def test_silence_and_noise_hold_no_words(transcriber: Transcriber) -> None:
+    assert evaluate.false_words_per_minute(transcriber, evaluate.silence_and_noise(seed=1)) == 0
+
+
+def test_speech_without_digits_gives_few_words(transcriber: Transcriber, shared: Path, tmp_path: Path) -> None:
+    """The held-out third of the recorded sentences."""
+    jobs = source("speech")(CorpusRequest(tmp_path, shared, 0))
+    clips = [clip for job in jobs for clip in job.make() if clip.held]
+    assert len(clips) > 20
+    assert evaluate.false_words_per_minute(transcriber, [clip.audio for clip in clips]) <= 5
+
+
+def test_a_flush_answers_after_the_last_word_without_waiting_for_more_audio(transcriber: Transcriber) -> None:
+    from vivavoce.audio import load
+
+    audio = load(ROOT / "examples" / "digits.flac")
+    events = list(transcriber.stream([audio, Flush("end")]))
+    answered = events.index(Flushed("end"))
+    words = [event.word.text for event in events[:answered] if isinstance(event, WordEnded)]
+    assert " ".join(words) == SAID
+    assert not any(isinstance(event, WordEnded) for event in events[answered:])
+
+
+def test_a_pause_ends_the_turn_once(transcriber: Transcriber) -> None:
+    from vivavoce.audio import load
+
+    audio = np.concatenate([load(ROOT / "examples" / "digits.flac"), np.zeros(5 * 24_000, np.float32)])
+    turns = [event.time for event in transcriber.stream([audio]) if isinstance(event, TurnEnded)]
+    assert len(turns) == 1
+    assert 10.2 < turns[0] < 13.0
