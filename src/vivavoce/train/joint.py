@@ -133,15 +133,20 @@ class Joint(nn.Module):
         crop = crop * 0.1 + crop.detach() * 0.9
         return wave_loss(self._synthesize(crop), clean[:, first * FRAME_SIZE : (first + frames) * FRAME_SIZE])
 
-    def decoder_losses(self, batch: Batch, frames: int = 25) -> dict[str, Tensor]:
-        """For a codec whose codes are settled: the sound of a crop, and what the codec's own encoder hears in it."""
+    def decoder_losses(self, batch: Batch, frames: int = 16, before: int = 25) -> dict[str, Tensor]:
+        """For a codec whose codes are settled: the sound of a crop, and what the codec's own encoder hears in it.
+
+        `before` frames precede the crop for the encoder to settle in.
+        """
         first = int(torch.randint(batch.text.shape[1] - frames, ()))
+        skipped = max(first - before, 0)
         clean = batch.clean[:, first * FRAME_SIZE : (first + frames) * FRAME_SIZE]
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            heard = self.mimi.latent(batch.audio[:, : (first + frames) * FRAME_SIZE]).float()
+            heard = self.mimi.latent(batch.audio[:, skipped * FRAME_SIZE : (first + frames) * FRAME_SIZE]).float()
             goal = self.mimi.latent(clean).float()
         with torch.no_grad():
-            crop = self.mimi.quantizer.decode(self.mimi.quantizer.encode(heard, self.mimi.config.codebooks))[:, first:]
+            codes = self.mimi.quantizer.encode(heard, self.mimi.config.codebooks)
+            crop = self.mimi.quantizer.decode(codes)[:, first - skipped :]
         audio = self._synthesize(crop)
         with torch.autocast("cpu", torch.bfloat16):
             again = self.mimi.latent(audio)
