@@ -14,11 +14,15 @@ import sentencepiece
 import torch
 from torch import Tensor, nn
 
-from vivavoce.checkpoints import SttConfig, SttModel
+from vivavoce.checkpoints import SttConfig, SttModel, save_stt
+from vivavoce.checkpoints.hub import KNOWN_MODELS
 from vivavoce.nn.conv import CausalConvTranspose1d
 from vivavoce.nn.lm import Lm, LmConfig
 from vivavoce.nn.mimi import Mimi, MimiConfig
 from vivavoce.nn.quantizer import ResidualQuantizer
+
+from .hub import Hub
+from .hub import hub as hub  # a fixture
 
 SMALL_MIMI = MimiConfig(
     encoder_filters=4, decoder_filters=6, ratios=(4, 5, 6, 8), kernels=(7, 3, 3), decoder_kernels=(7, 3, 3),
@@ -141,3 +145,12 @@ def spread(quantizer: ResidualQuantizer, latent: Tensor) -> None:
 @pytest.fixture(scope="session")
 def audio() -> Callable[..., Tensor]:
     return noise
+
+
+@pytest.fixture
+def released_hub(hub: Hub, make_model: MakeModel, tokenizer: bytes, tmp_path: Path) -> dict[str, str]:
+    """Kyutai's repository names on the loopback hub, with small random weights; the environment that leads there."""
+    save_stt(make_model(), tmp_path / "released", tokenizer=tokenizer)
+    for known in KNOWN_MODELS:
+        hub.repositories[known.name] = tmp_path / "released"
+    return {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}

@@ -133,13 +133,13 @@ def test_weights_of_another_name_are_used_when_named(model: SttModel, folder: Pa
 
 
 def test_the_embedded_model_is_the_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vivavoce.checkpoints.folder.EMBEDDED", folder.parent)
+    monkeypatch.setattr("vivavoce.settings.EMBEDDED", folder.parent)
     assert load_stt(device="cpu").config.name == "small"
     assert load_stt("small", device="cpu").config.name == "small"
 
 
 def test_an_installation_without_embedded_model_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vivavoce.checkpoints.folder.EMBEDDED", tmp_path)
+    monkeypatch.setattr("vivavoce.settings.EMBEDDED", tmp_path)
     with pytest.raises(CheckpointError, match="no embedded model"):
         load_stt()
 

@@ -45,6 +45,11 @@ def test_a_turn_ends_once() -> None:
     assert turns(set(range(20, 40)), (10, [MARK, "▁you"])) == [1.6]
 
 
+def test_a_word_of_the_ended_turn_that_is_told_late_does_not_end_it_again() -> None:
+    """Heads lead the text: at 14 the pause is seen, at 17 comes a word that was said before it."""
+    assert turns(set(range(14, 40)), (10, [MARK, "▁you"]), (16, [MARK, "▁you"])) == [1.12]
+
+
 def test_the_next_word_begins_another_turn() -> None:
     assert turns({20, 21, 35, 36}, (10, [MARK, "▁you"]), (30, [MARK, "▁I"])) == [1.6, 2.8]
 

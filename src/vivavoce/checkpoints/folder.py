@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from ..core import CheckpointError
-
-EMBEDDED = Path(__file__).parents[1] / "models"
-_REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(@(?P<revision>[^/\s]+))?(/(?P<file>.+))?")
+from ..settings import HubSource, locate
 
 
 class Folder(Protocol):
@@ -74,36 +71,10 @@ class HubFolder:
         return replace(self, revision=self.get("config.json").parent.name)
 
 
-def resolve(source: str | Path | None) -> Folder:
-    """The folder that a model's source names; see `load_stt` for the forms. No network."""
-    if source is None:
-        return LocalFolder(embedded())
-    text = str(source)
-    path = Path(text).expanduser()
-    if text.startswith("hf://"):
-        return _hub(text.removeprefix("hf://"), text)
-    if path.is_dir():
-        return LocalFolder(path)
-    if path.is_file():
-        return LocalFolder(path.parent, None if path.suffix == ".json" else path.name)
-    if (EMBEDDED / text / "config.json").is_file():
-        return LocalFolder(EMBEDDED / text)
-    if isinstance(source, str) and text.count("/") == 1 and not text.startswith((".", "~", "/")):
-        return _hub(text, text)
-    raise CheckpointError(f"{text}: no such folder or file, and not the name of a repository (owner/name)")
-
-
-def embedded() -> Path:
-    """The folder of the model that ships with the package."""
-    folders = sorted(config.parent for config in EMBEDDED.glob("*/config.json"))
-    if not folders:
-        raise CheckpointError("this installation has no embedded model; name one, for example kyutai/stt-1b-en_fr")
-    return folders[0]
-
-
-def _hub(name: str, text: str) -> HubFolder:
-    match = _REPOSITORY.fullmatch(name)
-    if match is None:
-        raise CheckpointError(f"{text}: expected hf://owner/name, hf://owner/name@revision or hf://owner/name/file")
-    file = match["file"]
-    return HubFolder(match["repo"], match["revision"], file if file and not file.endswith(".json") else None)
+def open_folder(source: str | Path | None) -> Folder:
+    """The folder that a model's source names; see `settings.locate` for the forms. No network."""
+    where = locate(source)
+    file = None if where.file is None or where.file.endswith(".json") else where.file
+    if isinstance(where, HubSource):
+        return HubFolder(where.repository, where.revision, file)
+    return LocalFolder(where.folder, file)

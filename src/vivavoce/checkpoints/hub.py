@@ -7,7 +7,6 @@ huggingface_hub itself reads most of them once, when it is imported.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +14,9 @@ import huggingface_hub
 from huggingface_hub import constants, errors
 
 from ..core import DownloadError
+from ..settings import hub_cache, hub_endpoint, hub_offline, hub_token
 
 _CODEC = 384_644_900  # bytes of the codec that lies in every repository
-_TRUE = {"1", "ON", "YES", "TRUE"}  # what huggingface_hub takes for true
 
 
 @dataclass(frozen=True)
@@ -39,26 +38,6 @@ KNOWN_MODELS = (
     KnownModel("kyutai/stt-2.6b-en-candle", ("en",), 5_234_275_128 + _CODEC, "candle"),
     KnownModel("kyutai/stt-2.6b-en-trfs", ("en",), 5_234_275_128 + _CODEC, "trfs"),
 )
-
-
-def endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
-
-
-def offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE
-
-
-def cache() -> Path:
-    """The folder where repositories are kept."""
-    if folder := os.environ.get("HF_HUB_CACHE"):
-        return _expanded(folder)
-    default = _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return _expanded(os.environ.get("HF_HOME") or str(default)) / "hub"
-
-
-def _expanded(folder: str) -> Path:
-    return Path(os.path.expandvars(folder)).expanduser()
 
 
 def fetch(repository: str, file: str, revision: str | None = None) -> Path:
@@ -87,10 +66,10 @@ def _download(repository: str, file: str, revision: str | None) -> Path:
         repository,
         file,
         revision=revision,
-        cache_dir=cache(),
-        endpoint=endpoint(),
-        token=os.environ.get("HF_TOKEN") or None,
-        local_files_only=offline(),
+        cache_dir=hub_cache(),
+        endpoint=hub_endpoint(),
+        token=hub_token(),
+        local_files_only=hub_offline(),
     )
     return Path(path)
 
@@ -99,18 +78,20 @@ def _explain(error: Exception, repository: str, file: str, revision: str | None)
     at = f"{repository}@{revision}" if revision else repository
     match error:
         case errors.GatedRepoError():
-            return f"{repository} is gated: accept its conditions at {endpoint()}/{repository} and set HF_TOKEN"
+            return f"{repository} is gated: accept its conditions at {hub_endpoint()}/{repository} and set HF_TOKEN"
         case errors.RepositoryNotFoundError():
-            return f"{endpoint()} has no repository {repository}, or it is private and HF_TOKEN does not open it"
+            return f"{hub_endpoint()} has no repository {repository}, or it is private and HF_TOKEN does not open it"
         case errors.RevisionNotFoundError():
             return f"{repository} has no revision {revision}"
         case errors.RemoteEntryNotFoundError():
             return f"{at} has no file {file}"
-        case errors.OfflineModeIsEnabled() | errors.LocalEntryNotFoundError() if offline() or constants.HF_HUB_OFFLINE:
-            return f"{file} of {at} is not in the cache {cache()} and HF_HUB_OFFLINE is set"
+        case errors.OfflineModeIsEnabled() | errors.LocalEntryNotFoundError() if (
+            hub_offline() or constants.HF_HUB_OFFLINE
+        ):
+            return f"{file} of {at} is not in the cache {hub_cache()} and HF_HUB_OFFLINE is set"
         case errors.LocalEntryNotFoundError():
             reason = _first_line(error.__cause__ or error)
-            return f"cannot reach {endpoint()} ({reason}), and {file} of {at} is not in the cache {cache()}"
+            return f"cannot reach {hub_endpoint()} ({reason}), and {file} of {at} is not in the cache {hub_cache()}"
     return f"{file} of {at} could not be fetched: {_first_line(error)}"
 
 
@@ -120,10 +101,10 @@ def _first_line(error: BaseException) -> str:
 
 def cached_models() -> list[tuple[str, Path, int]]:
     """Speech-to-text repositories in the cache: name, folder of the newest copy, bytes on disk."""
-    if not cache().is_dir():
+    if not hub_cache().is_dir():
         return []
     found = []
-    for repository in huggingface_hub.scan_cache_dir(cache()).repos:
+    for repository in huggingface_hub.scan_cache_dir(hub_cache()).repos:
         newest = max(repository.revisions, key=lambda revision: revision.last_modified, default=None)
         if repository.repo_type == "model" and newest is not None and _hears(newest.snapshot_path / "config.json"):
             found.append((repository.repo_id, newest.snapshot_path, repository.size_on_disk))

@@ -11,7 +11,7 @@ from ..nn.lm import Lm, LmConfig
 from ..nn.mimi import Mimi, MimiConfig
 from . import pytorch, trfs
 from .config import Fields
-from .folder import Folder, HubFolder, resolve
+from .folder import Folder, HubFolder, open_folder
 from .model import SttConfig, SttModel, languages
 from .pieces import Layout, fill
 from .tensors import Sizes, Tensors
@@ -37,7 +37,7 @@ def load_stt(
 
     Raises CheckpointError (the files), DownloadError (the hub), UnsupportedError (the device).
     """
-    folder, target = resolve(source), _device(device)
+    folder, target = open_folder(source), _device(device)
     if isinstance(folder, HubFolder):
         folder = folder.pinned()
     config = Fields.read(folder.get("config.json"))

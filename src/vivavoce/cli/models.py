@@ -41,8 +41,8 @@ def models(
 
 def rows() -> list[Row]:
     """The embedded model, the known ones, and whatever else is in the cache."""
-    from vivavoce.checkpoints.folder import EMBEDDED
     from vivavoce.checkpoints.hub import KNOWN_MODELS, cached_models
+    from vivavoce.settings import EMBEDDED
 
     cached = {name: (path, size) for name, path, size in cached_models()}
     found = embedded(EMBEDDED)

@@ -70,7 +70,8 @@ def transcribe(
         ),
     ] = None,
     device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute; auto takes the fastest there is.")
+        Literal["auto", "cpu", "cuda", "mps"],
+        typer.Option(help="Where to compute; auto is CUDA where there is one, else the CPU."),
     ] = "auto",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],

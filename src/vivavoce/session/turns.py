@@ -10,6 +10,8 @@ from vivavoce.core import Event, TurnEnded, UnsupportedError, Vad, WordStarted
 class Turns:
     """Watches one VAD head: a turn ends once it sees a pause after a word, and the next word begins another.
 
+    The heads lead the text: a word said before the pause may be told after the turn has ended, and begins no turn.
+
     Raises UnsupportedError when the model has heads but not this one, or when the threshold is no probability.
     """
 
@@ -22,6 +24,7 @@ class Turns:
         self._head = head
         self._threshold = threshold
         self._spoken = False  # a word since the last turn's end
+        self._ended = 0.0  # seconds: the last turn's end
 
     def follow(self, time: float, vad: Sequence[float], words: list[Event]) -> list[Event]:
         """The events of one step: its Vad, its words, and the turn's end; only the words without VAD heads."""
@@ -29,9 +32,9 @@ class Turns:
             return words
         assert len(vad) == self._heads, f"the model has {self._heads} VAD heads, the step {len(vad)}"
         pauses = tuple(float(pause) for pause in vad)
-        self._spoken |= any(isinstance(event, WordStarted) for event in words)
+        self._spoken |= any(isinstance(event, WordStarted) and event.start >= self._ended for event in words)
         events = [Vad(time, pauses), *words]
         if self._spoken and pauses[self._head] > self._threshold:
-            self._spoken = False
+            self._spoken, self._ended = False, time
             events.append(TurnEnded(time))
         return events
