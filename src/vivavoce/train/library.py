@@ -7,7 +7,9 @@ from pathlib import Path
 
 import soundfile
 
-from .corpus import Clip, Entry, read_manifest
+from vivavoce.core import VivavoceError
+
+from .corpus import MANIFEST, Clip, Entry, read_manifest
 
 
 class Library:
@@ -18,10 +20,12 @@ class Library:
         self.clips: list[Clip] = []
         self._seen: set[Path] = set()
         self.refresh()
+        if not any(clip.words for clip in self.clips):
+            raise VivavoceError(f"{root} holds no clips that say digits; `vivavoce train corpus` makes them")
 
     def refresh(self) -> None:
         """Read what has been added since the last look."""
-        for folder in sorted(p for p in self.root.iterdir() if p.is_dir()):
+        for folder in sorted(path.parent for path in self.root.glob(f"*/{MANIFEST}")):
             for entry in read_manifest(folder):
                 if entry.path not in self._seen:
                     self._seen.add(entry.path)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vivavoce.core import FRAME_RATE, FRAME_SIZE
+from vivavoce.core import FRAME_RATE, FRAME_SIZE, VivavoceError
 from vivavoce.nn.conv import CausalConv1d, CausalConvTranspose1d
 from vivavoce.nn.lm import Lm, LmConfig
 from vivavoce.nn.mimi import Mimi, MimiConfig
@@ -150,6 +150,10 @@ class Run:
             group["lr"] = recipe.rate_at(self.step)
         losses = model.decoder_losses(batch) if recipe.part == "decoder" else model(batch, raw, weights)
         total = sum((weights.get(name, 0.0) * loss for name, loss in losses.items()), torch.zeros(()))
+        if not total.isfinite():
+            raise VivavoceError(
+                f"{self.folder}: the loss of step {self.step} is {total.item()}; last.pt is from before"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         for part in self._clipped():

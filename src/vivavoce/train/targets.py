@@ -28,13 +28,11 @@ def text_track(
     free = 0  # first step not yet written
     for piece, start, stop in words:
         late = 0 if jitter is None else int(jitter.choice(3, p=(0.88, 0.09, 0.03)))
-        marker = max(_step(start, delay_steps) + late, free)
+        marker = max(_step(start, delay_steps) + late, free - 1)
         if marker >= steps:
             break
-        track[marker:] = TEXT_PAD  # the word before is cut short by this one
-        if marker and marker == free and track[free - 1] > TEXT_PAD:
-            marker -= 1  # the piece before ends here: adjacent words have no marker between them
-        else:
+        track[max(marker, free) :] = TEXT_PAD  # the word before is cut short by this one
+        if marker >= free:  # else the piece before stands there: adjacent words have no marker between them
             track[marker] = TEXT_BOUNDARY
         if marker + 1 < steps:
             track[marker + 1] = piece
