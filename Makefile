@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/vivavoce transcribe --timestamps examples/digits.flac
@@ -18,6 +18,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/dev
+	$(BIN)/vivavoce bench engine --batch 1,4,16
 
 clean:
 	rm -rf $(VENV)

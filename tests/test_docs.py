@@ -48,3 +48,11 @@ def test_a_command_runs(line: str, released_hub: dict[str, str], tmp_path: Path)
         ["bash", "-euo", "pipefail", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_demo_prints_what_the_readme_shows() -> None:
+    recipe = re.search(r"^demo:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe
+    command = recipe[1].replace("$(BIN)", str(Path(sys.executable).parent))
+    shown = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"```text\n{shown}```" in (ROOT / "README.md").read_text()

@@ -1,0 +1,36 @@
+"""`vivavoce bench engine`: the shape of its answer. What it measures depends on the machine and is not judged here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("moshi", reason="the reference package moshi is not installed")
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vivavoce", "bench", "engine", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_ours_and_the_peer_are_measured_in_one_run() -> None:
+    done = bench("--batch", "1,2", "--threads", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["shape"], result["peer"]) == ("embedded", "moshi")
+    assert [row["batch"] for row in result["rows"]] == [1, 2]
+    for row in result["rows"]:
+        assert row["ours_ms"] > 0
+        assert row["ratio"] == pytest.approx(row["ours_ms"] / row["peer_ms"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--shape", "stt-9b"), ("--batch", "many"), ("--dtype", "int3"), ("--peer", "nobody")]
+)
+def test_a_wrong_value_is_named(option: str, value: str) -> None:
+    done = bench(option, value)
+    assert done.returncode == 2
+    assert value in done.stderr
