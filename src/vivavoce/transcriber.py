@@ -52,7 +52,7 @@ class Transcriber:
         model: SttModel,
         *,
         batch_size: int = 8,
-        vad_head: int = 2,
+        vad_head: int | None = None,
         vad_threshold: float = 0.5,
         temperature: float | None = None,
         seed: int = 0,
@@ -66,7 +66,8 @@ class Transcriber:
             model.config.audio_silence_prefix_seconds,
             model.lm.config.extra_heads,
         )
-        self._vad = {"vad_head": vad_head, "vad_threshold": vad_threshold}
+        head = model.config.vad_head if vad_head is None else vad_head
+        self._vad = {"vad_head": head, "vad_threshold": vad_threshold}
         self._temperature = model.config.temperature if temperature is None else temperature
         self._seed = seed
         self._free = deque(range(batch_size))
@@ -79,15 +80,15 @@ class Transcriber:
         device: str = "auto",
         dtype: str | None = None,
         batch_size: int = 8,
-        vad_head: int = 2,
+        vad_head: int | None = None,
         vad_threshold: float = 0.5,
         temperature: float | None = None,
         seed: int = 0,
     ) -> Transcriber:
         """Load a model: None is the embedded one; else a folder, `hf://owner/repo`, or `owner/repo` on the hub.
 
-        `vad_head` 0 to 3 watches for pauses of 0.5, 1, 2 or 3 s. `temperature` None takes the model's own (0 for the
-        released ones: greedy); a sampled stream number i of a call draws with `seed + i`.
+        `vad_head` 0 to 3 watches for pauses of 0.5, 1, 2 or 3 s; None is the model's own choice. `temperature` None too
+        (0 for the released ones: greedy); a sampled stream number i of a call draws with `seed + i`.
 
         Raises CheckpointError or DownloadError with one clear line.
         """

@@ -48,7 +48,7 @@ def test_a_file_on_standard_input_is_read_whole() -> None:
     result = json.loads(ran.out)
     assert (ran.code, result["text"]) == (0, SAID)
     assert result["model"] == "stt-digits-en"
-    assert result["duration"] == pytest.approx(11.085, abs=0.001)
+    assert result["duration"] == pytest.approx(11.470, abs=0.001)
     assert [word["text"] for word in result["words"]] == SAID.split()
     assert all(0 <= word["start"] < word["stop"] <= result["duration"] for word in result["words"])
 

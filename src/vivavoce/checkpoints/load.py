@@ -56,6 +56,7 @@ def _load_pytorch(folder: Folder, config: Fields, device: torch.device, dtype: t
         audio_delay_seconds=stt.number("audio_delay_seconds"),
         audio_silence_prefix_seconds=stt.number("audio_silence_prefix_seconds", 0.0),
         temperature=config.section("lm_gen_config").number("temp_text", 0.0),
+        vad_head=stt.integer("vad_head", SttConfig.vad_head),
         languages=stt.strings("languages") or languages(tokenizer),
     )
     lm_tensors = Tensors.open([folder.get(folder.weights or config.text("moshi_name", "model.safetensors"))])

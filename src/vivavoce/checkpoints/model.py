@@ -17,6 +17,7 @@ class SttConfig:
     audio_delay_seconds: float  # the text lags the audio by this much
     audio_silence_prefix_seconds: float = 0.0  # silence the model wants before the first word
     temperature: float = 0.0  # of the text tokens; 0 is greedy
+    vad_head: int = 2  # the head that tells the end of a turn best
     languages: tuple[str, ...] = ()  # ISO 639-1; empty when unknown
 
 

@@ -77,6 +77,7 @@ def config_json(config: SttConfig, lm: LmConfig) -> dict[str, Any]:
             "audio_delay_seconds": config.audio_delay_seconds,
             "audio_silence_prefix_seconds": config.audio_silence_prefix_seconds,
             "languages": list(config.languages),
+            "vad_head": config.vad_head,
         },
         "model_type": "stt",
         "mimi_name": MIMI,

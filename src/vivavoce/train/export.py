@@ -24,6 +24,7 @@ def model_of(joint: Joint) -> SttModel:
         audio_delay_seconds=DELAY_STEPS * 0.08,
         audio_silence_prefix_seconds=0.0,
         temperature=0.0,
+        vad_head=1,  # the streams of training seldom pause for two seconds
         languages=("en",),
     )
     return SttModel(config, joint.mimi.eval(), joint.lm.eval(), PIECES)

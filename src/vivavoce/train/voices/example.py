@@ -13,7 +13,7 @@ from ..audio import normalise, trim
 from ..corpus import SAMPLE_RATE, Audio, Word
 from .kokoro import HELD, named, say
 
-VOICE = HELD[2]  # bf_emma, never trained on
+VOICE = HELD[0]  # af_heart, never trained on
 # Numbers that Ofcom and the North American plan keep for fiction.
 SAID = (
     "zero two zero, seven nine four six, zero nine five eight.",
@@ -21,7 +21,7 @@ SAID = (
     "three three eight one.",
 )
 PAUSE = 0.8  # seconds between the numbers
-SPEED = 0.95
+SPEED = 0.9
 README = """# Examples
 
 `digits.flac` is what `make demo` listens to: {seconds:.1f} s, 24 kHz, mono.
