@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from vivavoce.bench.step import moshi_info
 from vivavoce.checkpoints import SttModel, save_stt
 
-os.environ["NO_TORCH_COMPILE"] = "1"  # moshi reads it when imported; compiling would cost more than the tests
 Peer = Callable[[SttModel], Any]
 
 
@@ -30,17 +29,5 @@ def written(tmp_path: Path, tokenizer: bytes) -> Callable[[SttModel], Path]:
 @pytest.fixture
 def moshi(written: Callable[[SttModel], Path]) -> Peer:
     """The reference package's own description of what we wrote, opened with its own loader."""
-    loaders = pytest.importorskip("moshi.models.loaders", reason="the reference package moshi is not installed")
-
-    def load(model: SttModel) -> Any:
-        folder = written(model)
-        return loaders.CheckpointInfo.from_hf_repo(
-            "local",
-            moshi_weights=folder / "model.safetensors",
-            mimi_weights=folder / "mimi.safetensors",
-            tokenizer=folder / "tokenizer.model",
-            config_path=folder / "config.json",
-            mimi_config_path=folder / "mimi.json",
-        )
-
-    return load
+    pytest.importorskip("moshi.models.loaders", reason="the reference package moshi is not installed")
+    return lambda model: moshi_info(written(model))

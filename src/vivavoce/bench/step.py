@@ -100,25 +100,29 @@ def random_models(shape: str, dtype: torch.dtype) -> tuple[Mimi, Lm]:
 
 def moshi_models(mimi: Mimi, lm: Lm) -> tuple[Any, Any]:
     """`moshi`'s codec and LM with our weights, through its own loader. Raises UnsupportedError without the package."""
-    os.environ.setdefault("NO_TORCH_COMPILE", "1")  # on a CPU its compiled path is slower (docs/performance)
+    pieces, tokenizer = _vocabulary(lm.config.text_card_out)
+    with tempfile.TemporaryDirectory() as name:
+        model = SttModel(SttConfig("bench", 0.5), mimi, lm, pieces)
+        save_stt(model, name, dtype=lm.embeddings.dtype, tokenizer=tokenizer)
+        info = moshi_info(Path(name))
+        return info.get_mimi("cpu"), info.get_moshi("cpu", dtype=lm.embeddings.dtype)
+
+
+def moshi_info(folder: Path) -> Any:
+    """`moshi`'s own description (CheckpointInfo) of a folder that `save_stt` wrote."""
+    os.environ.setdefault("NO_TORCH_COMPILE", "1")  # read when moshi is imported; on a CPU its compiled path is slower
     try:
         from moshi.models.loaders import CheckpointInfo
     except ImportError as error:
         raise UnsupportedError("the peer needs the reference package: pip install --no-deps moshi==0.2.13") from error
-    pieces, tokenizer = _vocabulary(lm.config.text_card_out)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        model = SttModel(SttConfig("bench", 0.5), mimi, lm, pieces)
-        save_stt(model, folder, dtype=lm.embeddings.dtype, tokenizer=tokenizer)
-        info = CheckpointInfo.from_hf_repo(
-            "local",
-            moshi_weights=folder / "model.safetensors",
-            mimi_weights=folder / "mimi.safetensors",
-            tokenizer=folder / "tokenizer.model",
-            config_path=folder / "config.json",
-            mimi_config_path=folder / "mimi.json",
-        )
-        return info.get_mimi("cpu"), info.get_moshi("cpu", dtype=lm.embeddings.dtype)
+    return CheckpointInfo.from_hf_repo(
+        "local",
+        moshi_weights=folder / "model.safetensors",
+        mimi_weights=folder / "mimi.safetensors",
+        tokenizer=folder / "tokenizer.model",
+        config_path=folder / "config.json",
+        mimi_config_path=folder / "mimi.json",
+    )
 
 
 def _vocabulary(size: int) -> tuple[tuple[str, ...], bytes]:
