@@ -44,3 +44,12 @@ def test_json_says_what_is_not_here(cached: Command) -> None:
 
     assert known["path"] is None
     assert known["languages"] == ["en", "fr"]
+
+
+def test_the_embedded_model_is_listed_by_the_name_that_loads_it(cached: Command) -> None:
+    from vivavoce.settings import embedded, locate
+
+    [own] = [row for row in json.loads(cached("models", "--json").out) if row["path"] == str(embedded())]
+
+    assert own["languages"] == ["en"]
+    assert locate(own["name"]) == locate(None)

@@ -40,7 +40,7 @@ def models(
 
 
 def rows() -> list[Row]:
-    """The embedded model, the known ones, and whatever else is in the cache."""
+    """The embedded models, the known ones, and whatever else is in the cache."""
     from vivavoce.checkpoints.hub import KNOWN_MODELS, cached_models
     from vivavoce.settings import EMBEDDED
 
@@ -53,9 +53,13 @@ def rows() -> list[Row]:
 
 
 def embedded(folder: Path) -> list[Row]:
-    """The model inside the package, if this build has one."""
-    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-    return [Row("embedded", ("en",), sum(sizes), str(folder))] if sizes else []
+    """The models inside the package, by the names that --model takes; none if this build has none."""
+    found = []
+    for config in sorted(folder.glob("*/config.json")):
+        size = sum(file.stat().st_size for file in config.parent.iterdir())
+        languages = json.loads(config.read_text("utf-8"))["stt_config"]["languages"]
+        found.append(Row(config.parent.name, tuple(languages), size, str(config.parent)))
+    return found
 
 
 def table(found: list[Row]) -> str:
