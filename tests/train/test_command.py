@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vivavoce.core import SAMPLE_RATE
+from vivavoce.core import SAMPLE_RATE, ExitCode
 from vivavoce.train.plan import STAGES
 
 
@@ -41,3 +41,11 @@ def test_an_empty_corpus_is_one_clear_line(tmp_path: Path) -> None:
     done = vivavoce("train", "stt", "--corpus", tmp_path, "--out", tmp_path / "run")
     assert done.returncode == 1
     assert "holds no clips that say digits" in done.stderr
+
+
+def test_a_library_that_training_wants_is_named_when_it_is_missing(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['jiwer'] = None; from vivavoce.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "train", "report", "--corpus", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (ExitCode.UNSUPPORTED, "")
+    assert done.stderr == "vivavoce: jiwer is not installed: pip install 'vivavoce[train]'\n"

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from vivavoce.core import UnsupportedError
+
 app = typer.Typer(help="Make the embedded model: its corpus, its weights, its report.")
 
 CorpusOption = Annotated[Path, typer.Option(help="Folder of the corpus, as `train corpus` makes it.")]
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Around the imports: training wants libraries that transcribing does without."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UnsupportedError(f"{error.name} is not installed: pip install 'vivavoce[train]'") from error
 
 
 @app.callback()
@@ -25,7 +38,8 @@ def corpus(
     seed: Annotated[int, typer.Option(help="Decides what is said, and how.")] = 1,
 ) -> None:
     """Make or complete the corpus: recordings at hand and every voice that is installed. Can be interrupted."""
-    from vivavoce.train.voices import SOURCES, make_corpus
+    with _extra():
+        from vivavoce.train.voices import SOURCES, make_corpus
 
     make_corpus(out, source or list(SOURCES), shared, seed)
 
@@ -40,8 +54,10 @@ def stt(
 ) -> None:
     """Train the embedded recogniser; the same command resumes an interrupted run."""
     from vivavoce.cli.progress import training
-    from vivavoce.train.export import export as write
-    from vivavoce.train.plan import run_stages
+
+    with _extra():
+        from vivavoce.train.export import export as write
+        from vivavoce.train.plan import run_stages
 
     with training() as progress:
         last = run_stages(corpus, out, progress, without or (), steps)
@@ -56,7 +72,8 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Write the table here as well.")] = None,
 ) -> None:
     """Judge a model on the held-out part of the corpus, as a Markdown table."""
-    from vivavoce.train.report import report as judge
+    with _extra():
+        from vivavoce.train.report import report as judge
 
     table = judge(corpus, model)
     typer.echo(table)
