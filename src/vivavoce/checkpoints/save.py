@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..core import CheckpointError
+from ..core import FRAME_RATE, SAMPLE_RATE, CheckpointError
 from ..nn.lm import LmConfig
 from ..nn.mimi import MimiConfig
 from .model import SttConfig, SttModel
@@ -154,5 +154,5 @@ def mimi_json(config: MimiConfig) -> dict[str, Any]:
         "input_dimension": config.dimension,
         "output_dimension": config.dimension,
     }
-    rates = {"sample_rate": 24_000, "channels": 1, "frame_rate": 12.5}
+    rates = {"sample_rate": SAMPLE_RATE, "channels": 1, "frame_rate": FRAME_RATE}
     return {**rates, "seanet": seanet, "quantizer": quantizer, "transformer": transformer}

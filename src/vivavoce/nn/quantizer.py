@@ -17,7 +17,7 @@ class ResidualQuantizer(nn.Module):
         self.project_in = nn.Linear(dimension, width, bias=False)
         self.project_out = nn.Linear(width, dimension, bias=False)
         self.codebooks = nn.Parameter(torch.zeros(codebooks, bins, width))
-        self._measured, self._bias = (0, -1), torch.empty(0)
+        self._measured, self._bias = (0, 0, -1), torch.empty(0)
 
     def encode(self, latent: Tensor, codebooks: int) -> Tensor:
         """latent [..., dimension] to codes int64 [..., codebooks], the nearest entries in Euclidean distance."""
@@ -35,8 +35,8 @@ class ResidualQuantizer(nn.Module):
         return torch.stack(codes, -1)
 
     def _biases(self) -> Tensor:
-        """-||e||^2 / 2 of every entry, [codebooks, bins]; taken again only when the codebooks have changed."""
-        version = (id(self.codebooks), self.codebooks._version)
+        """-||e||^2 / 2 of every entry, [codebooks, bins]; taken again only when the codebooks have changed or moved."""
+        version = (id(self.codebooks), self.codebooks.data_ptr(), self.codebooks._version)
         if version != self._measured:
             self._measured, self._bias = version, self.codebooks.detach().square().sum(-1) * -0.5
         return self._bias

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from .augment import fade
 from .corpus import SAMPLE_RATE, Audio, Word
 
 HOP = 120  # samples, 5 ms
@@ -78,12 +79,7 @@ def cut(audio: Audio, start: float, stop: float, margin: float = MARGIN) -> tupl
     """Take [start, stop] seconds with a faded margin; returns the samples and where they begin."""
     first = max(0, round((start - margin) * SAMPLE_RATE))
     last = min(len(audio), round((stop + margin) * SAMPLE_RATE))
-    piece = audio[first:last].copy()
-    fade = min(HOP, len(piece) // 2)
-    ramp = np.linspace(0, 1, fade, dtype=np.float32)
-    piece[:fade] *= ramp
-    piece[len(piece) - fade :] *= ramp[::-1]
-    return piece, first / SAMPLE_RATE
+    return fade(audio[first:last], HOP), first / SAMPLE_RATE
 
 
 def trim(audio: Audio, words: Sequence[Word] = (), margin: float = 0.05) -> tuple[Audio, tuple[Word, ...]]:

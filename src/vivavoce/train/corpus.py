@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-SAMPLE_RATE = 24_000
+from vivavoce.core import SAMPLE_RATE as SAMPLE_RATE
+
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MIN_DIGIT, MAX_DIGIT = 0.12, 1.0  # seconds; a digit outside this range was aligned wrongly
 MANIFEST = "manifest.jsonl"

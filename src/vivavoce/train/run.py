@@ -121,10 +121,11 @@ class Run:
         return [p for m in (mimi.upsample, mimi.decoder_transformer, mimi.decoder) for p in m.parameters()]
 
     def _groups(self) -> list[dict[str, object]]:
-        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
-        decayed = [p for n, p in named if p.ndim >= 2 and "embeddings" not in n]
-        rest = [p for n, p in named if not (p.ndim >= 2 and "embeddings" not in n)]
-        return [{"params": decayed, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}]
+        groups: dict[float, list[nn.Parameter]] = {0.02: [], 0.0: []}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                groups[0.02 if parameter.ndim >= 2 and "embeddings" not in name else 0.0].append(parameter)
+        return [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()]
 
     def train(self, library: Library, checkpoint_seconds: float = 120) -> Iterator[dict[str, float]]:
         """Run to the last step, yielding each step's losses."""
