@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 SAMPLE_RATE = 24_000  # Hz, mono
 FRAME_SIZE = 1_920  # samples in a frame
@@ -86,7 +86,15 @@ class Flushed:
     id: int | str
 
 
-Event = Token | WordStarted | WordEnded | Vad | TurnEnded | Flushed
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """The model had gone silent over speech and its context was begun afresh; `silent` seconds gave no word."""
+
+    time: float
+    silent: float
+
+
+Event = Token | WordStarted | WordEnded | Vad | TurnEnded | Flushed | Healed
 
 
 # --- errors ---
@@ -104,6 +112,34 @@ class ExitCode(IntEnum):
     DOWNLOAD = 6
     UNSUPPORTED = 7
     INTERRUPTED = 130
+
+
+class Fault(Enum):
+    """Why a server refuses or ends a stream: close code of a websocket, status of HTTP, and whether to try again.
+
+    The one table for server, clients and documentation. 4000 to 4006 are those of the fork's clients
+    (spec/features.md §1.21).
+    """
+
+    NORMAL = (1000, 200, False, "the stream has ended")
+    GOING_AWAY = (1001, 503, True, "the server is shutting down; connect again")
+    PROTOCOL = (1002, 400, False, "the websocket protocol was violated")
+    TOO_LARGE = (1009, 413, False, "the message is larger than this server takes")
+    INTERNAL = (1011, 500, True, "the server failed; its log says why")
+    OVERLOADED = (1013, 503, True, "one more stream would slow down those that run")
+    CAPACITY = (4000, 503, True, "every slot is taken")
+    UNAUTHENTICATED = (4001, 401, False, "no valid key or token was given")
+    FORBIDDEN = (4001, 403, False, "the account may not use this server")
+    SESSION_TIMEOUT = (4002, 408, False, "the longest session has been reached")
+    INVALID_MESSAGE = (4003, 400, False, "the server cannot read what was sent")
+    RATE_LIMITED = (4004, 429, True, "too much was sent or asked in too short a time")
+    UNAVAILABLE = (4005, 503, True, "the engine is loading or broken")
+    CLIENT_TIMEOUT = (4006, 408, True, "nothing was heard from the client for too long")
+    SLOW_READER = (4008, 408, True, "the client does not read what it is sent")
+    UNKNOWN_SESSION = (4009, 404, False, "the session to resume does not exist any more")
+
+    def __init__(self, close_code: int, status: int, retry: bool, meaning: str) -> None:
+        self.close_code, self.status, self.retry, self.meaning = close_code, status, retry, meaning
 
 
 class VivavoceError(Exception):
@@ -140,3 +176,11 @@ class UnsupportedError(VivavoceError):
     """The request is clear but this model, device or build cannot do it."""
 
     exit_code = ExitCode.UNSUPPORTED
+
+
+class StreamError(VivavoceError):
+    """A stream was refused or has ended for a reason of the table; `retry_after` in seconds where one is known."""
+
+    def __init__(self, fault: Fault, detail: str = "", retry_after: float | None = None) -> None:
+        super().__init__(detail or fault.meaning)
+        self.fault, self.retry_after = fault, retry_after

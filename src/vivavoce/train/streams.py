@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vivavoce.core import SAMPLE_RATE
 
-from .augment import Audio, change_speed, colour, decibels, fade, transmit
+from .augment import Audio, change_speed, colour, decibels, fade, gate, loud_part, transmit
 from .corpus import Clip
 from .recipe import Recipe
+
+SPEED = 0.11  # standard deviation of a speaker's log speed; pitch and formants go with it
 
 
 @dataclass
@@ -49,18 +51,19 @@ class Mixer:
         elif draw < self.recipe.digits + self.recipe.other and self.others:
             self._speak_otherwise(out)
         out.clean *= decibels(rng.uniform(-34, -12)) / max(float(_loudness(out.clean)), 1e-4)
-        out.audio = transmit(rng, out.clean)
+        heard = gate(out.clean, rng.uniform(12, 35)) if rng.random() < 0.15 else out.clean
+        out.audio = transmit(rng, heard)
         self._add_noise(out)
         return out
 
     def _speak_digits(self, out: Stream, *, several: bool, foreign: bool) -> None:
         rng = self.rng
         speaker = self._speaker()
-        speed, haste = np.exp(rng.normal(0, 0.08)), rng.uniform(0.3, 1.6)
+        speed, haste = np.exp(rng.normal(0, SPEED)), rng.uniform(0.3, 1.6)
         position = int(rng.exponential(0.35) * SAMPLE_RATE)
         while position < self.samples:
             if several and rng.random() < 0.4:
-                speaker, speed = self._speaker(), np.exp(rng.normal(0, 0.08))
+                speaker, speed = self._speaker(), np.exp(rng.normal(0, SPEED))
             if foreign and self.others and rng.random() < 0.2:
                 position = self._place(out, self._other(), position, speed, part=rng.uniform(0.3, 2))
             else:
@@ -80,8 +83,25 @@ class Mixer:
         return str(self.rng.choice(self.speakers, p=self.share))
 
     def _digit(self, speaker: str) -> Clip:
-        clips = self.digits[speaker]
-        return clips[self.rng.integers(len(clips))]
+        """A clip as recorders leave it: some of its words, and half of the time with its weak ends cut off.
+
+        Level-triggered recording swallows the s of six and the th of three; what is left of them is nearly an eight.
+        """
+        clips, rng = self.digits[speaker], self.rng
+        clip = clips[rng.integers(len(clips))]
+        if len(clip.words) > 1 and rng.random() < 0.4:
+            first = int(rng.integers(len(clip.words)))
+            clip = _excerpt(clip, first, min(first + int(rng.integers(1, 4)), len(clip.words)))
+        return self._tight(clip) if rng.random() < 0.5 else clip
+
+    def _tight(self, clip: Clip) -> Clip:
+        """The clip without some of what is weak at its ends, at most two fifths of its outer words."""
+        (_, *head), (_, *tail) = clip.words[0], clip.words[-1]
+        first, last = loud_part(clip.audio)
+        first = min(first, round((0.6 * head[0] + 0.4 * head[1]) * SAMPLE_RATE))
+        last = max(last, round((0.4 * tail[0] + 0.6 * tail[1]) * SAMPLE_RATE))
+        unheard = len(clip.audio) - last
+        return _cut(clip, int(first * self.rng.random()), last + int(unheard * self.rng.random()))
 
     def _other(self) -> Clip:
         clips = self.others[self.rng.choice(self.other_speakers)]
@@ -90,7 +110,9 @@ class Mixer:
     def _gap(self, haste: float) -> float:
         """Seconds between two clips: mostly short, now and then a pause for thought."""
         draw = self.rng.random()
-        if draw < 0.12:
+        if draw < 0.01:
+            return self.recipe.seconds  # the end of a turn: nothing more is said
+        if draw < 0.13:
             return float(self.rng.uniform(0.8, 3.2))
         return float(self.rng.uniform(-0.01, 0.45) * haste if draw < 0.9 else 0.0)
 
@@ -122,6 +144,22 @@ class Mixer:
         floor = decibels(rng.uniform(-95, -55))
         out.audio += (rng.standard_normal(self.samples) * floor).astype(np.float32)
         out.audio = np.clip(out.audio, -1, 1)
+
+
+def _excerpt(clip: Clip, first: int, last: int) -> Clip:
+    """Words `first` up to `last`, with half of the pauses around them."""
+    words = clip.words
+    start = (words[first - 1][2] + words[first][1]) / 2 if first else 0.0
+    stop = (words[last - 1][2] + words[last][1]) / 2 if last < len(words) else len(clip.audio) / SAMPLE_RATE
+    return _cut(replace(clip, words=words[first:last]), round(start * SAMPLE_RATE), round(stop * SAMPLE_RATE))
+
+
+def _cut(clip: Clip, start: int, stop: int) -> Clip:
+    """The samples from `start` to `stop`, with the words' times moved along."""
+    length = (stop - start) / SAMPLE_RATE
+    moved = [(w, a - start / SAMPLE_RATE, b - start / SAMPLE_RATE) for w, a, b in clip.words]
+    words = tuple((w, max(a, 0.0), min(b, length)) for w, a, b in moved)
+    return replace(clip, audio=clip.audio[start:stop], words=words)
 
 
 def _loudness(audio: NDArray[np.float32]) -> float:

@@ -46,7 +46,7 @@ def jobs(request: Request) -> Iterator[Job]:
         np.random.default_rng((request.seed, number)).shuffle(everyone)
         for index, speaker in enumerate(everyone):
             yield _digits(speaker, number, request.seed)
-            if index % 5 < 3:
+            if index % 3 == 0:
                 yield _other(speaker, number, request.seed)
 
 
@@ -92,7 +92,7 @@ def _rng(speaker: Speaker, number: int, seed: int) -> np.random.Generator:
 
 def _digit_clips(speaker: Speaker, number: int, seed: int) -> list[Clip]:
     rng = _rng(speaker, number, seed)
-    listed = number > 0 and rng.random() < 0.3
+    listed = number > 0 and rng.random() < 0.5
     digits = digit_string(rng, 10 if number == 0 else int(rng.integers(3, 11)))
     text = spoken(digits, rng, listed)
     audio = normalise(say(text, speaker, float(rng.uniform(0.75, 1.3))))
