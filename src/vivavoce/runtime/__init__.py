@@ -1,0 +1,9 @@
+"""Streams, and the engine's own process behind them: admission, fairness, restart and restore. Without torch."""
+
+from .limits import Limits
+from .messages import EngineSpec, ModelInfo
+from .metrics import Metrics
+from .runtime import Runtime
+from .stream import Stream, StreamOptions
+
+__all__ = ["EngineSpec", "Limits", "Metrics", "ModelInfo", "Runtime", "Stream", "StreamOptions"]
