@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .core import CheckpointError
+from ..core import CheckpointError
 
-EMBEDDED = Path(__file__).parent / "models"
+EMBEDDED = Path(__file__).parents[1] / "models"
 _REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(@(?P<revision>[^/\s]+))?(/(?P<file>.+))?")
 _TRUE = {"1", "ON", "YES", "TRUE"}  # what huggingface_hub takes for true
 

@@ -1,0 +1,50 @@
+"""What the environment, files and the user's words say: models, the hub, and every setting of the server. No network.
+
+The names of `serve`, `limits`, `modules` and `load` are imported when asked for: finding a model must not pay for
+pydantic.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .sources import (
+    EMBEDDED,
+    HubSource,
+    LocalSource,
+    embedded,
+    expanded,
+    hub_cache,
+    hub_endpoint,
+    hub_offline,
+    hub_token,
+    locate,
+)
+
+if TYPE_CHECKING:
+    from .limits import Limits
+    from .serve import ServeSettings, SettingsError
+
+__all__ = [
+    "EMBEDDED",
+    "HubSource",
+    "Limits",
+    "LocalSource",
+    "ServeSettings",
+    "SettingsError",
+    "embedded",
+    "expanded",
+    "hub_cache",
+    "hub_endpoint",
+    "hub_offline",
+    "hub_token",
+    "locate",
+]
+_LATER = {"Limits": "limits", "ServeSettings": "serve", "SettingsError": "serve"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
