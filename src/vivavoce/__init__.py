@@ -10,8 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .core import Word
-    from .transcriber import Transcriber, Transcript
+    from .core import Transcript, Word
+    from .transcriber import Transcriber
 
 __all__ = ["Transcriber", "Transcript", "Word", "__version__"]
 __version__ = version("vivavoce")
@@ -19,12 +19,12 @@ __version__ = version("vivavoce")
 
 def __getattr__(name: str) -> Any:
     """Loaded when asked for: the server, the client and `--help` must not pay for torch."""
-    if name in ("Transcriber", "Transcript"):
-        from . import transcriber
+    if name == "Transcriber":
+        from .transcriber import Transcriber
 
-        return getattr(transcriber, name)
-    if name == "Word":
-        from .core import Word
+        return Transcriber
+    if name in ("Transcript", "Word"):
+        from . import core
 
-        return Word
+        return getattr(core, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

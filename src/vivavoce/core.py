@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
@@ -28,6 +29,26 @@ class Word:
     start: float
     stop: float
     confidence: float  # geometric mean of the probabilities of its tokens, 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What a recording says; iterates over its words."""
+
+    words: tuple[Word, ...]
+    duration: float  # seconds of audio
+    turns: tuple[float, ...] = ()  # seconds at which the semantic VAD heard a turn end
+
+    @property
+    def text(self) -> str:
+        """The words with spaces between."""
+        return " ".join(word.text for word in self.words)
+
+    def __iter__(self) -> Iterator[Word]:
+        return iter(self.words)
+
+    def __len__(self) -> int:
+        return len(self.words)
 
 
 @dataclass(frozen=True, slots=True)

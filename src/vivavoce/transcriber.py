@@ -16,32 +16,23 @@ from numpy.typing import NDArray
 
 from . import audio
 from .checkpoints import SttModel, load_stt
-from .core import SAMPLE_RATE, Event, Flush, InvalidAudioError, TurnEnded, VivavoceError, Word, WordEnded, seconds
+from .core import (
+    SAMPLE_RATE,
+    Event,
+    Flush,
+    InvalidAudioError,
+    Transcript,
+    TurnEnded,
+    VivavoceError,
+    Word,
+    WordEnded,
+    seconds,
+)
 from .engine import SttEngine
 from .session import SttProfile, SttSession
 
 Chunk = NDArray[np.float32] | Flush
 Recording = Callable[[], Iterator[NDArray[np.float32]]]
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What a recording says; iterates over its words."""
-
-    words: tuple[Word, ...]
-    duration: float  # seconds of audio
-    turns: tuple[float, ...] = ()  # seconds at which the semantic VAD heard a turn end
-
-    @property
-    def text(self) -> str:
-        """The words with spaces between."""
-        return " ".join(word.text for word in self.words)
-
-    def __iter__(self) -> Iterator[Word]:
-        return iter(self.words)
-
-    def __len__(self) -> int:
-        return len(self.words)
 
 
 class Transcriber:

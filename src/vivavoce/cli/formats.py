@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vivavoce.core import Word
+from vivavoce.core import Transcript, Word
 
 from .cues import cues, split_turns
-
-if TYPE_CHECKING:
-    from vivavoce.transcriber import Transcript
 
 
 class Format(StrEnum):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from vivavoce import audio
-from vivavoce.core import ExitCode, VivavoceError
+from vivavoce.core import ExitCode, Transcript, VivavoceError
 
 from .console import complain, note
 from .formats import Result, Style
@@ -17,11 +17,21 @@ from .inputs import Input, expand
 from .outputs import choose
 from .progress import bar
 
-if TYPE_CHECKING:
-    from vivavoce.transcriber import Transcriber, Transcript
+
+class Hears(Protocol):
+    """Recordings to transcripts: a model in this process (`vivavoce.Transcriber`) or a server."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    def transcribe_all(
+        self, recordings: Iterable[Callable[[], Iterator[audio.Samples]]], progress: Callable[[float], None] | None
+    ) -> Iterator[tuple[int, Transcript | VivavoceError]]:
+        """(index, result) as each finishes; what goes wrong with one is its own result."""
 
 
-def run(arguments: Sequence[str], target: str | None, style: Style, load: Callable[[int], Transcriber]) -> int:
+def run(arguments: Sequence[str], target: str | None, style: Style, load: Callable[[int], Hears]) -> int:
     """Transcribe; the exit code of the first input that failed. `load` is told how many recordings there are."""
     found = [_check(item) for item in expand(arguments)]
     tracks = [item for item in found if isinstance(item, _Recording)]
