@@ -87,10 +87,10 @@ class WordEnded:
 
 @dataclass(frozen=True, slots=True)
 class Vad:
-    """Semantic VAD of one step: per head, the probability that no word starts within its horizon."""
+    """One step, and its semantic VAD: per head, the probability that no word starts within its horizon."""
 
-    time: float
-    pauses: tuple[float, ...]
+    time: float  # of all the audio stepped so far; it stands still over silence that was inserted
+    pauses: tuple[float, ...]  # empty for a model without heads
 
 
 @dataclass(frozen=True, slots=True)

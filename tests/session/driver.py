@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vivavoce.core import FRAME_SIZE, Event, Token, Word, WordEnded, WordStarted
+from vivavoce.core import FRAME_SIZE, Event, Token, Vad, Word, WordEnded, WordStarted
 from vivavoce.session import SttProfile, SttSession
 from vivavoce.session.frames import Samples
 
@@ -71,6 +71,7 @@ class Engine:
     index: int = 0  # text[0] is the BOS step's, which the session never sees
     events: list[Event] = field(default_factory=list)
     frames: list[Samples] = field(default_factory=list)
+    ticks: int = 0  # empty Vads of a model without heads: counted, and kept out of the events
 
     def run(self, most: int | None = None) -> list[Event]:
         """Steps what is ready, `most` frames at most; the new events."""
@@ -87,7 +88,9 @@ class Engine:
     def step(self) -> list[Event]:
         self.index += 1
         token = self.tokens[self.index] if self.index < len(self.tokens) else PAD
-        events = self.session.stepped(token, self.logprob(self.index), self.vad(self.index))
+        told = self.session.stepped(token, self.logprob(self.index), self.vad(self.index))
+        events = [event for event in told if not (isinstance(event, Vad) and not event.pauses)]
+        self.ticks += len(told) - len(events)
         self.events += events
         return events
 

@@ -7,7 +7,7 @@ import pytest
 from vivavoce.core import CheckpointError, TurnEnded, UnsupportedError, Vad
 from vivavoce.session import SttSession
 
-from .driver import MARK, PROFILE, Engine, always, audio, hear, profile, track
+from .driver import MARK, PROFILE, Engine, always, audio, profile, track
 
 LISTENING = profile(vad_heads=4)
 
@@ -74,9 +74,12 @@ def test_the_threshold_itself_is_not_a_pause() -> None:
     assert [e for e in events if isinstance(e, TurnEnded)] == [TurnEnded(2.0)]
 
 
-def test_a_model_without_heads_sees_neither_pauses_nor_turns() -> None:
-    events = hear(track((10, [MARK, "▁you"])), frames=40, model=PROFILE)
-    assert not [e for e in events if isinstance(e, Vad | TurnEnded)]
+def test_a_model_without_heads_sees_neither_pauses_nor_turns_but_tells_every_step() -> None:
+    session = SttSession(PROFILE)
+    session.push(audio(40))
+    engine = Engine(session, track((10, [MARK, "▁you"])))
+    assert not [e for e in engine.run() if isinstance(e, Vad | TurnEnded)]
+    assert engine.ticks == 40
 
 
 @pytest.mark.parametrize("head", [-1, 4])

@@ -27,14 +27,12 @@ class Turns:
         self._ended = 0.0  # seconds: the last turn's end
 
     def follow(self, time: float, vad: Sequence[float], words: list[Event]) -> list[Event]:
-        """The events of one step: its Vad, its words, and the turn's end; only the words without VAD heads."""
-        if not self._heads:
-            return words
+        """The events of one step: its Vad, its words, and the turn's end; without heads the Vad is empty."""
         assert len(vad) == self._heads, f"the model has {self._heads} VAD heads, the step {len(vad)}"
         pauses = tuple(float(pause) for pause in vad)
         self._spoken |= any(isinstance(event, WordStarted) and event.start >= self._ended for event in words)
         events = [Vad(time, pauses), *words]
-        if self._spoken and pauses[self._head] > self._threshold:
+        if self._heads and self._spoken and pauses[self._head] > self._threshold:
             self._spoken, self._ended = False, time
             events.append(TurnEnded(time))
         return events
