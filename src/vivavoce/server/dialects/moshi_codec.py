@@ -1,0 +1,180 @@
+"""The messages of moshi-server's speech-to-text socket, byte for byte (spec/moshi-server.md §4.2 to §4.4)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .msgpack import Reader, invalid
+
+# --- from the client ---
+
+
+@dataclass(frozen=True)
+class Init:
+    """Begin again: nothing said so far counts."""
+
+
+@dataclass(frozen=True)
+class Ping:
+    """The fork's sign of life; no answer."""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """To be echoed once everything before it has been answered."""
+
+    id: int  # of 64 bits, signed
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Mono 24 kHz samples, any number of them."""
+
+    pcm: NDArray[np.float32]  # [n]
+
+
+@dataclass(frozen=True)
+class OggOpus:
+    """A piece of one Ogg/Opus byte stream, cut anywhere."""
+
+    data: bytes
+
+
+Request = Init | Ping | Marker | Audio | OggOpus
+_BY_INDEX = (b"Init", b"Marker", b"Audio", b"OggOpus")  # what serde takes for a tag, too
+_FIELDS = {b"Init": b"", b"Ping": b"", b"Marker": b"id", b"Audio": b"pcm", b"OggOpus": b"data"}
+_KEYS = {b"type", b"id", b"pcm", b"data"}
+
+
+def decode(data: bytes) -> Request:
+    """One message. Raises StreamError(INVALID_MESSAGE) for anything that is none; takes time and memory in
+    proportion to its length.
+
+    A map with the keys in any order and unknown ones ignored, or the array [type, field]; keys and types as text or
+    bytes, a type also as its index; `pcm` as numbers of any width or bytes of little-endian float32, `data` as
+    integers or bytes. What follows the first value is ignored.
+    """
+    reader = Reader(data)
+    kind, count = reader.container()
+    if kind == "array":
+        return _sequence(reader, count)
+    tag, request = None, None
+    seen: dict[bytes, Reader] = {}
+    for _ in range(count):
+        key = reader.name()
+        if isinstance(key, bytes) and key in _KEYS:
+            if key in seen:
+                raise invalid(f"the key {key.decode()} is there twice")
+            seen[key] = reader.fork()
+        if key == b"type":
+            tag = _tag(reader)
+        elif tag and key == _FIELDS[tag]:
+            request = _request(tag, reader)
+        else:
+            reader.skip()
+    if tag is None:
+        raise invalid("the message has no type")
+    return request or _request(tag, seen.get(_FIELDS[tag]))  # the type may stand behind its field
+
+
+def _sequence(reader: Reader, count: int) -> Request:
+    if not count:
+        raise invalid("the message is an empty array")
+    tag = _tag(reader)
+    return _request(tag, reader if count > 1 else None)
+
+
+def _tag(reader: Reader) -> bytes:
+    name = reader.name()
+    if isinstance(name, int) and 0 <= name < len(_BY_INDEX):
+        name = _BY_INDEX[name]
+    if not isinstance(name, bytes) or name not in _FIELDS:
+        shown = name[:32].decode(errors="replace") if isinstance(name, bytes) else name
+        known = ", ".join(sorted(known.decode() for known in _FIELDS))
+        raise invalid(f"unknown type {shown!r}; the types are {known}")
+    return name
+
+
+def _request(tag: bytes, reader: Reader | None) -> Request:
+    if tag == b"Init":
+        return Init()
+    if tag == b"Ping":
+        return Ping()
+    field = f"{tag.decode()}.{_FIELDS[tag].decode()}"
+    if reader is None:
+        raise invalid(f"{field} is missing")
+    if tag == b"Marker":
+        return Marker(_int64(reader.integer(field), field))
+    if tag == b"Audio":
+        return Audio(reader.samples(field))
+    return OggOpus(reader.octets(field))
+
+
+def _int64(value: int, field: str) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise invalid(f"{field} must fit in 64 bits with a sign, got {value}")
+    return value
+
+
+# --- to the client: smallest integers, times as doubles, probabilities as floats in a plain array ---
+
+
+def ready() -> bytes:
+    return b"\x81\xa4type\xa5Ready"
+
+
+def step(index: int, pauses: Sequence[float], buffered: int) -> bytes:
+    """Frame number `index` has been stepped; `buffered` samples wait."""
+    prs = b"".join(b"\xca" + struct.pack(">f", pause) for pause in pauses)
+    return b"".join((
+        b"\x84\xa4type\xa4Step\xa8step_idx", _integer(index),
+        b"\xa3prs", _array(len(pauses)), prs, b"\xacbuffered_pcm", _integer(buffered),
+    ))  # fmt: skip
+
+
+def word(text: str, start: float) -> bytes:
+    return b"\x83\xa4type\xa4Word\xa4text" + _text(text) + b"\xaastart_time\xcb" + struct.pack(">d", start)
+
+
+def end_word(stop: float) -> bytes:
+    return b"\x82\xa4type\xa7EndWord\xa9stop_time\xcb" + struct.pack(">d", stop)
+
+
+def marker(id: int) -> bytes:
+    return b"\x82\xa4type\xa6Marker\xa2id" + _integer(id)
+
+
+def error(message: str) -> bytes:
+    return b"\x82\xa4type\xa5Error\xa7message" + _text(message)
+
+
+def _integer(value: int) -> bytes:
+    if -0x20 <= value < 0x80:
+        return struct.pack(">b", value)
+    widths = (("\xcc", "B"), ("\xcd", "H"), ("\xce", "I"), ("\xcf", "Q"))
+    if value < 0:
+        widths = (("\xd0", "b"), ("\xd1", "h"), ("\xd2", "i"), ("\xd3", "q"))
+    bits = value.bit_length() if value > 0 else (-value - 1).bit_length() + 1
+    first, form = widths[(bits > 8) + (bits > 16) + (bits > 32)]
+    return first.encode("latin-1") + struct.pack(">" + form, value)
+
+
+def _text(text: str) -> bytes:
+    data = text.encode("utf-8", "replace")
+    length = len(data)
+    if length < 0x20:
+        return bytes([0xA0 | length]) + data
+    if length < 0x100:
+        return struct.pack(">BB", 0xD9, length) + data
+    if length < 0x10000:
+        return struct.pack(">BH", 0xDA, length) + data
+    return struct.pack(">BI", 0xDB, length) + data
+
+
+def _array(length: int) -> bytes:
+    return bytes([0x90 | length]) if length < 0x10 else struct.pack(">BH", 0xDC, length)
