@@ -1,0 +1,120 @@
+"""The ASGI application: every route of the server, and what stands around all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from vivavoce.runtime import Runtime
+from vivavoce.settings import ServeSettings
+
+from .dialects import moshi, stream
+from .edge import Edge
+from .gate import Gate
+from .status import Status, build_info
+
+_PAGES = ("/ready", "/health", "/api/status", "/api/modules_info", "/api/build_info", "/metrics")
+_HEADERS = ["authorization", "content-type", "kyutai-api-key", "modal-key", "modal-secret", "x-request-id"]
+
+
+def create_app(settings: ServeSettings, runtimes: Mapping[str, Runtime]) -> Starlette:
+    """The application over runtimes that were started elsewhere, one for each module of the settings, by its label.
+
+    `app.state.status` is its account of itself; setting `.draining` there turns /ready to 503.
+    """
+    metrics = next(iter(runtimes.values())).metrics
+    status = Status(settings, runtimes)
+    gate = Gate(settings, lambda reason: metrics.refusals.labels(reason).inc())
+    routes = _information(status, metrics.registry)
+    for module in settings.served:
+        runtime = runtimes[module.label]
+        routes.append(Route(f"{module.path}/health", _path_health))
+        routes += moshi.routes(module, runtime, gate, settings)
+        routes += stream.routes(module, runtime, gate, settings)
+    routes.append(_root(settings, status))
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Edge), *_cors(settings)],
+        exception_handlers={HTTPException: _http_error},
+        max_body_size=settings.upload_bytes,
+    )
+    app.state.status, app.state.gate = status, gate
+    return app
+
+
+def _information(status: Status, registry: CollectorRegistry) -> list[BaseRoute]:
+    async def ready(_: Request) -> Response:
+        body = status.ready()
+        return JSONResponse(body, 200 if body["status"] == "ready" else 503, {"cache-control": "no-store"})
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return [
+        Route("/ready", ready),
+        Route("/health", _tells(status.health)),
+        Route("/api/health", _tells(status.health)),
+        Route("/api/status", _tells(status.status)),
+        Route("/api/modules_info", _tells(status.modules_info)),
+        Route("/api/build_info", _tells(build_info)),
+        Route("/metrics", metrics),
+    ]
+
+
+def _tells(account: Callable[[], object]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(_: Request) -> Response:
+        return JSONResponse(account())
+
+    return endpoint
+
+
+async def _path_health(_: Request) -> Response:
+    return Response()
+
+
+def _root(settings: ServeSettings, status: Status) -> BaseRoute:
+    """The files of static_dir with their index.html; without that folder, what is to be found here."""
+    if settings.static_dir and settings.static_dir.is_dir():
+        return Mount("/", StaticFiles(directory=settings.static_dir, html=True))
+
+    streams = [module.path for module in settings.served]
+    return Route("/", _tells(lambda: {"name": "vivavoce", "status": status.state, "streams": streams, "see": _PAGES}))
+
+
+def _cors(settings: ServeSettings) -> list[Middleware]:
+    if not settings.origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=[
+                "authorization",
+                "content-type",
+                "kyutai-api-key",
+                "modal-key",
+                "modal-secret",
+                "x-request-id",
+            ],
+            expose_headers=["retry-after", "x-request-id"],
+        )
+    ]
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    code = status.name.lower()
+    body = {"error": code, "code": code, "message": error.detail, "hint": ""}
+    return JSONResponse(body, status, error.headers)

@@ -1,0 +1,118 @@
+"""The gate: who comes in, how many at a time, and how fast they may talk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from starlette.requests import HTTPConnection
+
+from vivavoce.core import Fault, StreamError
+from vivavoce.settings import ServeSettings
+
+from .credentials import Credentials
+from .errors import Refused
+from .limits import Bucket, Seats, seat_of
+from .origin import origin_allowed
+from .tokens import Tokens
+
+SMALL_MESSAGE = 512  # bytes; larger ones carry audio, which the stream's queue paces
+_RETRY_AFTER = 5.0  # seconds, when a place may be free again
+
+
+class Gate:
+    """Admits connections under the server's settings; every refusal is counted by its reason."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        refused: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.credentials = _credentials(settings, wall_clock)
+        self._settings, self._refused, self._clock = settings, refused, clock
+        self._local_only = settings.loopback and not settings.protected
+        self._keys, self._addresses = Seats(settings.connections_per_key), Seats(settings.connections_per_address)
+
+    async def admit(self, connection: HTTPConnection) -> Admitted:
+        """Raises Refused: FORBIDDEN for a foreign page, UNAUTHENTICATED, FORBIDDEN, RATE_LIMITED."""
+        try:
+            return self._admit(connection)
+        except Refused as error:
+            self._refused(error.code)
+            raise
+
+    def _admit(self, connection: HTTPConnection) -> Admitted:
+        if not origin_allowed(connection, self._settings.origins, self._local_only):
+            origin = connection.headers["origin"]
+            detail = f"pages from {origin} may not use this server"
+            raise Refused(Fault.FORBIDDEN, "origin_not_allowed", detail, "add the page's origin to the setting origins")
+        who = self.credentials.who(connection)
+        address = connection.client.host if connection.client else "unknown"  # trusted proxies are seen through already
+        seats = [(self._addresses, seat_of(address))]
+        if self._settings.protected:
+            seats.append((self._keys, who))
+        for kind, name in seats:
+            if kind.full(name):
+                raise _too_many(kind, "key" if kind is self._keys else "address")
+        return Admitted(who, address, seats, self._bucket(), self._settings.message_bytes, self._refused)
+
+    def _bucket(self) -> Bucket | None:
+        rate = self._settings.messages_per_second
+        return Bucket(rate, 10 * rate, self._clock) if rate else None
+
+
+class Admitted:
+    """One connection that has come in: `with await gate.admit(connection) as admitted:` counts it while it lasts."""
+
+    def __init__(
+        self,
+        who: str,
+        address: str,
+        seats: list[tuple[Seats, str]],
+        bucket: Bucket | None,
+        message_bytes: int,
+        refused: Callable[[str], object],
+    ) -> None:
+        self.who = who  # "key 2", "user ab12", "anyone"; never a secret
+        self.address = address
+        self._seats, self._bucket, self._message_bytes, self._refused = seats, bucket, message_bytes, refused
+
+    def __enter__(self) -> Admitted:
+        for seats, name in self._seats:
+            seats.take(name)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for seats, name in self._seats:
+            seats.leave(name)
+
+    def message(self, size: int) -> None:
+        """For every message of `size` bytes. Raises StreamError: TOO_LARGE, RATE_LIMITED."""
+        if size > self._message_bytes:
+            self._refused("too_large")
+            raise StreamError(Fault.TOO_LARGE, f"a message of {size} bytes; the limit is {self._message_bytes}")
+        if size < SMALL_MESSAGE and self._bucket and not self._bucket.take():
+            self._refused("rate_limited")
+            detail = f"more than {self._bucket.rate:g} small messages a second"
+            raise StreamError(Fault.RATE_LIMITED, detail, _RETRY_AFTER)
+
+
+def _credentials(settings: ServeSettings, clock: Callable[[], float]) -> Credentials:
+    modal = None
+    if settings.modal_headers and settings.modal_key and settings.modal_secret:
+        modal = (settings.modal_key.get_secret_value(), settings.modal_secret.get_secret_value())
+    return Credentials(
+        keys=tuple(key.get_secret_value() for key in settings.api_keys),
+        tokens=Tokens(settings.jwt_secret.get_secret_value(), clock) if settings.jwt_secret else None,
+        modal=modal,
+        required=settings.protected,
+    )
+
+
+def _too_many(seats: Seats, of: str) -> Refused:
+    detail = f"{seats.limit} connections are open from this {of}; that is the limit"
+    hint = f"close one, or raise connections_per_{of}"
+    return Refused(Fault.RATE_LIMITED, f"connections_per_{of}", detail, hint, _RETRY_AFTER)

@@ -1,0 +1,61 @@
+"""The journal of one stream: its id on every line of the log, a line when it opens and one when it ends, its span."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from vivavoce.core import Event, StreamError, WordEnded, seconds
+
+from . import logs, traces
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+logger = logging.getLogger(__name__)
+
+
+class Journalled(Protocol):
+    """What the journal wants to know of a stream."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def received(self) -> int: ...  # samples
+
+
+class Journal:
+    """`with Journal(stream, "stt", dialect="moshi", who=admitted.who) as journal:`, and `journal.saw(event)`."""
+
+    def __init__(self, stream: Journalled, model: str, *, dialect: str, who: str) -> None:
+        self._stream, self._model, self._dialect, self._who = stream, model, dialect, who
+        self._name = stream.id[:8]  # who knows all of it may resume the stream
+        self._stack = ExitStack()
+        self._span: Span | None = None
+        self.words = 0
+
+    def saw(self, event: Event) -> None:
+        """Counts words."""
+        self.words += isinstance(event, WordEnded)
+
+    def __enter__(self) -> Journal:
+        self._opened = time.monotonic()
+        self._stack.enter_context(logs.session(self._name))
+        if tracer := traces.tracer():
+            self._span = tracer.start_span("stream", attributes={"session": self._name, "dialect": self._dialect})
+            self._span.set_attribute("model", self._model)
+        logger.info("Stream opened: %s, %s, %s", self._model, self._dialect, self._who)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        audio, lasted = seconds(self._stream.received), time.monotonic() - self._opened
+        fault = error.fault.name if isinstance(error, StreamError) else kind.__name__ if kind else None
+        ending = f"{fault}: {error}" if fault else "done"
+        with self._stack:
+            logger.info("Stream ended after %.1f s: %.1f s of audio, %d words, %s", lasted, audio, self.words, ending)
+        if self._span is not None:
+            self._span.set_attributes({"audio_seconds": audio, "words": self.words, "fault": fault or "none"})
+            self._span.end()

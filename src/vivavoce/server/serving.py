@@ -1,0 +1,153 @@
+"""The server's process: it listens at once, loads, serves, and ends when told to, without cutting anyone off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import uvicorn
+
+from vivavoce.core import FRAME_RATE, ExitCode
+from vivavoce.runtime import EngineSpec, Metrics, Runtime
+from vivavoce.settings import ServeSettings
+from vivavoce.settings.modules import Module
+
+from . import banner, logs, traces
+from .app import create_app
+from .listen import check_certificate, listen, url
+from .wire import PING_SECONDS, PONG_SECONDS, PatientWebSocket
+
+logger = logging.getLogger(__name__)
+_FAREWELL_SECONDS = 5  # for the last words and close frames, when all streams have ended
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(settings: ServeSettings) -> int:
+    """Runs until a signal; returns the exit code. Raises VivavoceError when it cannot listen or load."""
+    settings.demand_protection()
+    check_certificate(settings)
+    with contextlib.ExitStack() as cleanup:
+        listener = cleanup.enter_context(listen(settings))
+        logs.set_up(settings)
+        if settings.otel:
+            cleanup.callback(traces.set_up(settings.instance_name))
+        service = Service(settings, listener)
+        with asyncio.Runner(loop_factory=service.server.config.get_loop_factory()) as runner:
+            return runner.run(service.run())
+
+
+class Service:
+    """One server: the listening socket, the application, a runtime for each module."""
+
+    def __init__(self, settings: ServeSettings, listener: socket.socket) -> None:
+        metrics = Metrics()
+        self._settings, self._listener = settings, listener
+        self._runtimes = {
+            module.label: Runtime(engine_spec(module), settings.limits, metrics, module.label)
+            for module in settings.served
+        }
+        app = create_app(settings, self._runtimes)
+        self._status = app.state.status
+        self.server = _Server(_config(settings, app))
+        self._told = asyncio.Event()
+
+    async def run(self) -> int:
+        """Until the process is told to end; INTERRUPTED if it was told twice."""
+        life = asyncio.create_task(self._live())
+        for number in _SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled, life)
+        serving = asyncio.create_task(self.server.serve(sockets=[self._listener]))
+        try:
+            await life
+        except asyncio.CancelledError:
+            self.server.force_exit = True
+            return ExitCode.INTERRUPTED
+        finally:
+            self.server.should_exit = True
+            await asyncio.gather(*(runtime.stop() for runtime in self._runtimes.values()))
+            await serving
+        return ExitCode.OK
+
+    async def _live(self) -> None:
+        logger.info("Listening on %s", url(self._settings, self._listener))
+        loading = asyncio.create_task(self._load())
+        told = asyncio.create_task(self._told.wait())
+        await asyncio.wait({loading, told}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()  # raises what kept a model from being loaded
+        loading.cancel()
+        await told
+        await self._drain()
+
+    async def _load(self) -> None:
+        began = time.monotonic()
+        await asyncio.gather(*(runtime.start() for runtime in self._runtimes.values()))
+        await asyncio.gather(*(runtime.wait_ready() for runtime in self._runtimes.values()))
+        if not self._settings.silent:
+            banner.show(self._settings, self._runtimes, self._listener)
+        logger.info("Ready after %.1f s", time.monotonic() - began)
+
+    def _signalled(self, life: asyncio.Task[None]) -> None:
+        if self._told.is_set():
+            life.cancel()
+        self._told.set()
+
+    async def _drain(self) -> None:
+        """Nobody new comes in, those inside finish; at the deadline the rest are ended with GOING_AWAY."""
+        seconds = self._settings.drain_seconds
+        streams = sum(runtime.slots_used for runtime in self._runtimes.values())
+        logger.info("Draining: %d open streams have %g s to finish", streams, seconds)
+        self._status.draining = True
+        await asyncio.gather(*(runtime.drain(seconds) for runtime in self._runtimes.values()))
+        if tasks := self.server.server_state.tasks.copy():
+            await asyncio.wait(tasks, timeout=_FAREWELL_SECONDS)
+        logger.info("Drained")
+
+
+def engine_spec(module: Module) -> EngineSpec:
+    """What the module's engine process needs to know."""
+    files = {"lm": module.lm_file, "mimi": module.mimi_file, "tokenizer": module.tokenizer_file}
+    return EngineSpec(
+        model=module.model,
+        device=module.device,
+        dtype=None if module.dtype == "auto" else module.dtype,
+        slots=module.slots,
+        threads=module.threads,
+        files={name: file for name, file in files.items() if file is not None},
+        delay_seconds=None if module.delay_frames is None else module.delay_frames / FRAME_RATE,
+        temperature=module.temperature,
+    )
+
+
+def _config(settings: ServeSettings, app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http="httptools",
+        ws=PatientWebSocket,
+        ws_max_size=settings.message_bytes,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
+        ws_per_message_deflate=False,  # compressed speech does not shrink; a small message could unpack to gigabytes
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # the edge writes a line without secrets
+        server_header=False,
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=_FAREWELL_SECONDS,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own idea of signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Does nothing: `Service` handles them."""
+        yield
