@@ -1,6 +1,6 @@
 """What the environment, files and the user's words say: models, the hub, and every setting of the server. No network.
 
-The names of `serve`, `limits`, `modules` and `load` are imported when asked for: finding a model must not pay for
+The names below TYPE_CHECKING are imported when asked for: finding a model must not pay for
 pydantic.
 """
 
@@ -23,14 +23,19 @@ from .sources import (
 )
 
 if TYPE_CHECKING:
+    from .errors import SettingsError
+    from .layers import Loaded, load
     from .limits import Limits
-    from .serve import ServeSettings, SettingsError
+    from .modules import Module
+    from .serve import ServeSettings
 
 __all__ = [
     "EMBEDDED",
     "HubSource",
     "Limits",
+    "Loaded",
     "LocalSource",
+    "Module",
     "ServeSettings",
     "SettingsError",
     "embedded",
@@ -39,9 +44,17 @@ __all__ = [
     "hub_endpoint",
     "hub_offline",
     "hub_token",
+    "load",
     "locate",
 ]
-_LATER = {"Limits": "limits", "ServeSettings": "serve", "SettingsError": "serve"}
+_LATER = {
+    "Limits": "limits",
+    "Loaded": "layers",
+    "Module": "modules",
+    "ServeSettings": "serve",
+    "SettingsError": "errors",
+    "load": "layers",
+}
 
 
 def __getattr__(name: str) -> Any:
