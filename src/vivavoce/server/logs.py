@@ -89,7 +89,8 @@ def _formatter(settings: ServeSettings, colour: bool) -> logging.Formatter:
 def _colourful() -> bool:
     from rich.console import Console  # knows terminals, NO_COLOR and FORCE_COLOR
 
-    return Console(stderr=True).color_system is not None
+    console = Console(stderr=True)
+    return console.is_terminal and not console.no_color
 
 
 def _complete(record: logging.LogRecord) -> bool:

@@ -8,9 +8,11 @@ import logging
 import signal
 import socket
 import time
+import warnings
 from collections.abc import Iterator
 
 import uvicorn
+from jwt.warnings import InsecureKeyLengthWarning
 
 from vivavoce.core import FRAME_RATE, ExitCode
 from vivavoce.runtime import EngineSpec, Metrics, Runtime
@@ -24,6 +26,7 @@ from .wire import PING_SECONDS, PONG_SECONDS, PatientWebSocket
 
 logger = logging.getLogger(__name__)
 _FAREWELL_SECONDS = 5  # for the last words and close frames, when all streams have ended
+_GOOD_SECRET = 32  # bytes, for HS256 (RFC 7518)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -34,6 +37,7 @@ def serve(settings: ServeSettings) -> int:
     with contextlib.ExitStack() as cleanup:
         listener = cleanup.enter_context(listen(settings))
         logs.set_up(settings)
+        _judge_secret(settings)
         if settings.otel:
             cleanup.callback(traces.set_up(settings.instance_name))
         service = Service(settings, listener)
@@ -107,6 +111,14 @@ class Service:
         if tasks := self.server.server_state.tasks.copy():
             await asyncio.wait(tasks, timeout=_FAREWELL_SECONDS)
         logger.info("Drained")
+
+
+def _judge_secret(settings: ServeSettings) -> None:
+    """One line for a short secret, instead of a warning of the library at every place that uses it."""
+    warnings.simplefilter("ignore", InsecureKeyLengthWarning)
+    length = len(settings.jwt_secret.get_secret_value().encode()) if settings.jwt_secret else _GOOD_SECRET
+    if length < _GOOD_SECRET:
+        logger.warning("jwt_secret has %d bytes; one below %d can be guessed", length, _GOOD_SECRET)
 
 
 def engine_spec(module: Module) -> EngineSpec:
