@@ -1,5 +1,21 @@
 """Slots and steps. Synchronous: no asyncio, no sockets, no words."""
 
-from .stt import StepOutput, SttEngine
+from __future__ import annotations
 
-__all__ = ["StepOutput", "SttEngine"]
+from typing import TYPE_CHECKING, Any
+
+from .snapshot import History, Snapshot
+
+if TYPE_CHECKING:
+    from .stt import StepOutput, SttEngine
+
+__all__ = ["History", "Snapshot", "StepOutput", "SttEngine"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when asked for: whoever keeps snapshots of streams must not pay for torch."""
+    if name in ("StepOutput", "SttEngine"):
+        from . import stt
+
+        return getattr(stt, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

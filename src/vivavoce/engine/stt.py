@@ -18,6 +18,8 @@ from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
 from vivavoce.nn.sampling import choose
 
+from .snapshot import Snapshot
+
 LOUDEST = 32.0  # beyond this a sample is no audio; full scale is 1
 
 
@@ -51,16 +53,51 @@ class SttEngine:
         self._seed = torch.zeros(slots, dtype=torch.long, device=self.device)
         self._open: set[int] = set()
 
-    def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0) -> None:
-        """Give a free slot to a new stream; temperature 0 is greedy."""
+    @property
+    def snapshot_frames(self) -> tuple[int, int]:
+        """How many columns of codes and how many frames of audio are worth keeping of a stream.
+
+        Codes: what the LM sees at once. Audio: twice what the codec sees at once (two positions a frame), because its
+        codes are hard decisions: whatever its next frame sees was then computed from as much as it sees itself.
+        """
+        return self.lm.config.context, self.mimi.config.context
+
+    def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0) -> int:
+        """Give a free slot to a new stream; temperature 0 is greedy. Returns the text token of the start position."""
+        self._take(slot, temperature, seed)
+        text, codes = self.lm.start(1)
+        token, _, _ = self._advance(Rows([slot], self.device), text, codes)
+        return int(token)
+
+    @torch.inference_mode()
+    def restore(self, slot: int, snapshot: Snapshot) -> None:
+        """Give a free slot to a stream that was stepped elsewhere: one pass over what is kept of it.
+
+        A stream whose whole life was kept goes on as if never interrupted; an older one all but so, because what it
+        heard before the snapshot still echoed in the deeper layers. Raises ValueError for another model's snapshot.
+        """
+        lm = self.lm.config
+        snapshot.must_fit(lm.n_q, lm.card, lm.text_card + 1, self.mimi.config.frame_size)
+        self._take(slot, snapshot.temperature, snapshot.seed)
+        self._text[slot] = int(snapshot.text[-1])
+        text = torch.from_numpy(snapshot.text[None, :-1]).to(self.device, torch.long)
+        codes = torch.from_numpy(snapshot.codes[None]).to(self.device, torch.long)
+        first = snapshot.frames - codes.shape[1] + 1
+        if first == 1:  # nothing is missing but the start
+            start_text, start_codes = self.lm.start(1)
+            text, codes, first = torch.cat([start_text, text], 1), torch.cat([start_codes, codes], 1), 0
+        self.lm.prefill(text, codes, self._memory, slot, first)
+        if len(snapshot.audio):
+            audio = self._clean(snapshot.audio.reshape(1, -1))
+            self.mimi.prefill(audio, self._codec, slot, snapshot.frames - len(snapshot.audio))
+
+    def _take(self, slot: int, temperature: float, seed: int) -> None:
         assert 0 <= slot < self.slots and slot not in self._open, f"slot {slot} is not free"
         self._open.add(slot)
         self._codec.reset(slot)
         self._memory.reset(slot)
         self._temperature[slot] = temperature
         self._seed[slot] = seed
-        text, codes = self.lm.start(1)
-        self._advance(Rows([slot], self.device), text, codes)
 
     def close(self, slot: int) -> None:
         """The stream is over; its slot is free."""
@@ -74,13 +111,15 @@ class SttEngine:
             return {}
         slots = sorted(frames)
         rows = Rows(slots, self.device)
-        audio = torch.from_numpy(np.stack([frames[slot] for slot in slots])).to(self.device)
-        # A frame must never hurt its neighbours: NaN or infinity would stay in the shared buffers for good.
-        audio = torch.nan_to_num(audio, 0.0, 0.0, 0.0).clamp(-LOUDEST, LOUDEST)
+        audio = self._clean(np.stack([frames[slot] for slot in slots]))
         codes = self.mimi.encode(audio, self._codec, rows, self.lm.config.n_q)
         token, logprob, vad = self._advance(rows, rows.read(self._text)[:, None], codes)
         outputs = zip(token.tolist(), logprob.tolist(), vad.tolist(), codes[:, 0].tolist(), strict=True)
         return {s: StepOutput(t, p, tuple(v), tuple(c)) for s, (t, p, v, c) in zip(slots, outputs, strict=True)}
+
+    def _clean(self, audio: NDArray[np.float32]) -> Tensor:
+        # A frame must never hurt its neighbours: NaN or infinity would stay in the shared buffers for good.
+        return torch.from_numpy(audio).to(self.device).nan_to_num(0.0, 0.0, 0.0).clamp(-LOUDEST, LOUDEST)
 
     @torch.inference_mode()
     def _advance(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:

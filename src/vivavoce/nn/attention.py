@@ -54,15 +54,17 @@ class Window:
     length: int  # ring prefix that holds anything
 
     @classmethod
-    def of(cls, rows: Rows, positions: Tensor, context: int, capacity: int, dtype: torch.dtype) -> Window:
-        """positions [B, T]: the absolute positions of the new keys."""
+    def of(
+        cls, rows: Rows, positions: Tensor, oldest: Tensor, context: int, capacity: int, dtype: torch.dtype
+    ) -> Window:
+        """positions [B, T]: the absolute positions of the new keys; oldest [B]: the first that the ring has held."""
         last = positions[:, -1:]
         # Reading the count back would stall a GPU; there the whole ring is attended and the mask decides.
         length = min(capacity, int(last.max()) + 1) if positions.device.type == "cpu" else capacity
         ring = torch.arange(length, device=positions.device)
-        held = last - (last - ring) % capacity  # absolute position held at each ring index, negative when none
+        held = last - (last - ring) % capacity  # absolute position held at each ring index, below `oldest` when none
         back = positions[:, :, None] - held[:, None]
-        unseen = (held[:, None] < 0) | (back < 0) | (back >= context)
+        unseen = (held < oldest[:, None])[:, None] | (back < 0) | (back >= context)
         mask = torch.zeros(unseen.shape, dtype=dtype, device=unseen.device).masked_fill_(unseen, -torch.inf)
         return cls(rows, positions % capacity, mask[:, None], length)
 

@@ -76,6 +76,10 @@ class Lm(nn.Module):
         extra = torch.einsum("btd,hcd->bthc", hidden, self.extra_heads)
         return self.text_head(hidden).float(), extra.float()
 
+    def prefill(self, text: Tensor, codes: Tensor, state: TransformerState, slot: int, position: int) -> None:
+        """`slot`, which was reset, hears text [1, T] and codes [1, T, n_q] in one pass, from `position` on."""
+        self.transformer.prefill(self.embed(text, codes), state, slot, position)
+
     def start(self, batch: int) -> tuple[Tensor, Tensor]:
         """The start tokens: text [batch, 1] and codes [batch, 1, n_q]."""
         new = torch.full((batch, 1, self.config.n_q + 1), self.config.card, device=self.embeddings.device)

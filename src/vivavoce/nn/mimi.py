@@ -107,6 +107,13 @@ class Mimi(nn.Module):
         x = self.encoder_transformer(x, state and state.transformer, rows)
         return self.downsample(x, state and state.downsample, rows)
 
+    def prefill(self, audio: Tensor, state: EncoderState, slot: int, frame: int) -> None:
+        """`slot`, which was reset, hears audio float [1, frames * frame_size] in one pass, as from frame `frame` on."""
+        rows = Rows([slot], audio.device)
+        x = self.encoder(audio[:, :, None], state.seanet, rows)
+        x = self.encoder_transformer.prefill(x, state.transformer, slot, 2 * frame)
+        self.downsample(x, state.downsample, rows)
+
     def encode(
         self,
         audio: Tensor,

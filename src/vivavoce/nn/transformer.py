@@ -96,13 +96,25 @@ class TransformerState:
     """Positions seen by each slot and every layer's ring, whose stale entries are masked by position."""
 
     position: Tensor  # int64 [slots]
+    oldest: Tensor  # int64 [slots]: the first position that was heard; 0 but for a restored stream
     rings: list[KvRing]
 
     def reset(self, slot: int) -> None:
         self.position[slot] = 0
+        self.oldest[slot] = 0
         for ring in self.rings:  # a mask hides numbers, but not NaN: 0 * NaN would reach the slot's next user
             ring.keys[slot] = 0
             ring.values[slot] = 0
+
+    def adopt(self, slot: int, other: TransformerState) -> None:
+        """Continue in `slot`, which was reset, where the only slot of `other` stands."""
+        first, last = int(other.oldest), int(other.position)
+        self.oldest[slot], self.position[slot] = first, last
+        capacity, longer = (state.rings[0].keys.shape[2] for state in (self, other))
+        positions = torch.arange(max(first, last - capacity), last, device=self.position.device)
+        for mine, theirs in zip(self.rings, other.rings, strict=True):
+            mine.keys[slot][:, positions % capacity] = theirs.keys[0][:, positions % longer]
+            mine.values[slot][:, positions % capacity] = theirs.values[0][:, positions % longer]
 
 
 class Transformer(nn.Module):
@@ -117,7 +129,19 @@ class Transformer(nn.Module):
         """A state for calls of at most `chunk` positions."""
         capacity = self.config.context + chunk - 1
         rings = [layer.ring(slots, capacity) for layer in cast("list[Layer]", self.layers)]
-        return TransformerState(torch.zeros(slots, dtype=torch.long, device=rings[0].keys.device), rings)
+        position = torch.zeros(slots, dtype=torch.long, device=rings[0].keys.device)
+        return TransformerState(position, torch.zeros_like(position), rings)
+
+    def prefill(self, x: Tensor, state: TransformerState, slot: int, position: int) -> Tensor:
+        """One pass over x [1, T, dim], T >= 1, at `position` and on; `slot`, which was reset, then goes on after it.
+
+        T may be longer than the chunk of `state`. What lies before `position` is not seen, now or later.
+        """
+        ahead = self.state(1, x.shape[1])
+        ahead.position[0] = ahead.oldest[0] = position
+        x = self(x, ahead, Rows([0], x.device))
+        state.adopt(slot, ahead)
+        return x
 
     def forward(self, x: Tensor, state: TransformerState | None = None, rows: Rows | None = None) -> Tensor:
         config, steps = self.config, torch.arange(x.shape[1], device=x.device)
@@ -130,7 +154,8 @@ class Transformer(nn.Module):
         else:
             rings = state.rings
             positions = rows.read(state.position)[:, None] + steps
-            window = Window.of(rows, positions, config.context, rings[0].keys.shape[2], x.dtype)
+            oldest, capacity = rows.read(state.oldest), rings[0].keys.shape[2]
+            window = Window.of(rows, positions, oldest, config.context, capacity, x.dtype)
             rows.write(state.position, positions[:, -1] + 1)
         rotation = rotations(positions, config.dim // config.heads, config.max_period)
         for layer, ring in zip(self.layers, rings, strict=True):
