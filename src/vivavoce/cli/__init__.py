@@ -18,7 +18,10 @@ from vivavoce.core import ExitCode, VivavoceError
 
 from .console import complain, set_up
 
-VERBS = {verb: f"vivavoce.cli.{verb}" for verb in ("transcribe", "models", "train", "bench")}
+VERBS = {
+    verb: f"vivavoce.cli.{verb}"
+    for verb in ("transcribe", "serve", "worker", "validate", "config", "models", "train", "bench")
+}
 
 
 class Verbs(TyperGroup):

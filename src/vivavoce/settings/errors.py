@@ -26,7 +26,7 @@ def explain(error: ValidationError, where: Where, secrets: frozenset[str] = froz
 def _line(found: object, where: Where, secrets: frozenset[str]) -> str:
     assert isinstance(found, dict)
     location = found["loc"]
-    message = found["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    message = found["msg"].removeprefix("Value error, ").replace("Input should", "should").split(", unable to")[0]
     if found["type"] == "missing":
         return f"{where(location)} is missing"
     if not location:  # a rule about several settings names them itself

@@ -57,8 +57,11 @@ def load(
     defaults: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     dotenv: Path | None = Path(".env"),
+    layered: bool = True,
 ) -> Loaded:
     """The settings that hold. `flags`: those that were given; `defaults`: other ones than the settings' own.
+
+    `environment` and `dotenv` give settings and what `$NAME` in a file stands for; not `layered`, only the latter.
 
     No network. Raises SettingsError: one line with the name, its origin, the limit and the value seen.
     """
@@ -69,7 +72,7 @@ def load(
     file = config if preset is None else preset_file(preset)
     document = None if file is None else Document.read(file, {**beside, **real})
     base = {name: Given(value, "default") for name, value in (defaults or {}).items()}
-    over = variables(beside, str(dotenv)) | variables(real, "environment")
+    over = variables(beside, str(dotenv)) | variables(real, "environment") if layered else {}
     over |= {name: Given(value, f"--{name.replace('_', '-')}") for name, value in (flags or {}).items()}
     written = {} if document is None else {key: Given(value, str(file)) for key, value in document.values.items()}
     merged = base | written | over
@@ -150,4 +153,7 @@ def _where(given: Mapping[str, Given], location: tuple[int | str, ...]) -> str:
     if not location:
         return ""
     name = str(location[0])
-    return f"{given[name].origin}: {name}" if name in given else name
+    origin = given[name].origin if name in given else ""
+    if origin.startswith("--") or name.upper() in origin:  # a flag or a variable: it says which setting it is
+        return origin.removeprefix("environment ")
+    return f"{origin}: {name}" if origin else name
