@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
+
+from vivavoce.core import FRAME_SIZE
+from vivavoce.engine.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -46,5 +50,134 @@ class ModelInfo:
     pid: int
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class Message(msgspec.Struct, array_like=True, tag=True):
     """Base of both directions."""
+
+
+# --- to the engine ---
+
+
+class Load(Message):
+    """The first message: what to load."""
+
+    spec: EngineSpec
+
+
+class Open(Message):
+    """A stream begins in a free slot; answered by `Opened`."""
+
+    stream: int
+    slot: int
+    temperature: float
+    seed: int
+
+
+class Restore(Message):
+    """A stream goes on in a free slot as its snapshot says; answered by `Opened`."""
+
+    stream: int
+    slot: int
+    frames: int
+    text: bytes  # int32 [k + 1]
+    codes: bytes  # int32 [k, n_q]
+    audio: bytes  # float32 [m, 1920]
+    temperature: float
+    seed: int
+
+
+class Frame(Message):
+    """One frame; answered within a `Stepped`."""
+
+    stream: int
+    samples: bytes  # float32 [1920]
+    afresh: bool = False  # the model forgets the stream before it hears this frame
+
+
+class Close(Message):
+    """A stream is over; frames of it that wait are dropped without an answer."""
+
+    stream: int
+
+
+ToEngine = Load | Open | Restore | Frame | Close
+
+# --- from the engine ---
+
+
+class Ready(Message):
+    """The model is loaded and warm."""
+
+    info: ModelInfo
+    steps: list[tuple[int, float]]  # streams and seconds of steps that were timed
+
+
+class Failed(Message):
+    """The model cannot be loaded; the process ends."""
+
+    reason: str  # one line
+
+
+class Opened(Message):
+    """A stream has its slot; the first text token, which a restored stream knew already."""
+
+    stream: int
+    token: int | None
+
+
+class Result(msgspec.Struct, array_like=True):
+    """What one frame gave."""
+
+    stream: int
+    token: int
+    logprob: float
+    vad: tuple[float, ...]
+    codes: tuple[int, ...]
+    start: int | None = None  # the first text token of the new context, of a frame that was heard afresh
+
+
+class Stepped(Message):
+    """One step, and how long it took."""
+
+    results: list[Result]
+    seconds: float
+
+
+class Lost(Message):
+    """The engine cannot go on with this stream; the others are well."""
+
+    stream: int
+    reason: str
+
+
+class Malformed(Message):
+    """The engine could not read what it was sent."""
+
+    reason: str
+
+
+FromEngine = Ready | Failed | Opened | Stepped | Lost | Malformed
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to_engine = msgspec.msgpack.Decoder(list[ToEngine]).decode
+decode_from_engine = msgspec.msgpack.Decoder(list[FromEngine]).decode
+
+
+def restore(stream: int, slot: int, snapshot: Snapshot) -> Restore:
+    """The message that brings a snapshot to the engine."""
+    return Restore(
+        stream,
+        slot,
+        snapshot.frames,
+        snapshot.text.tobytes(),
+        snapshot.codes.tobytes(),
+        snapshot.audio.tobytes(),
+        snapshot.temperature,
+        snapshot.seed,
+    )
+
+
+def snapshot(message: Restore, n_q: int) -> Snapshot:
+    """The snapshot that a message carries; ValueError when its parts do not belong together."""
+    text, codes = (np.frombuffer(data, np.int32) for data in (message.text, message.codes))
+    audio = np.frombuffer(message.audio, np.float32).reshape(-1, FRAME_SIZE)
+    return Snapshot(message.frames, text, codes.reshape(-1, n_q), audio, message.temperature, message.seed)

@@ -1,0 +1,76 @@
+"""Events between the engine and whoever reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from vivavoce.core import Event, Fault, StreamError
+
+
+class Backlog:
+    """A stream's events, numbered from 1: at most `bound` unread and, where they are kept, as many read ones."""
+
+    def __init__(self, bound: int, keep: bool) -> None:
+        self._bound, self._keep = bound, keep
+        self._events = deque[Event]()
+        self._first = 1  # number of the oldest event here
+        self._next = 1  # number of the next one to be read
+        self._changed = asyncio.Event()
+        self.closed = False
+        self.error: StreamError | None = None  # why it was closed, unless the stream just ended
+
+    @property
+    def position(self) -> int:
+        """Number of the newest event that was read."""
+        return self._next - 1
+
+    @property
+    def unread(self) -> int:
+        return self._first + len(self._events) - self._next
+
+    @property
+    def full(self) -> bool:
+        """Whether the reader is too slow."""
+        return self.unread > self._bound
+
+    def add(self, event: Event) -> None:
+        self._events.append(event)
+        self._changed.set()
+
+    def close(self, error: StreamError | None = None) -> None:
+        """No more events will come. Those unread can still be read, but for those of a reader that is too slow."""
+        self.closed, self.error = True, error
+        if error and error.fault is Fault.SLOW_READER:
+            self._events.clear()
+            self._first = self._next
+        self._changed.set()
+
+    def seek(self, after: int) -> None:
+        """Read on behind the event of that number; StreamError(UNKNOWN_SESSION) when it is not here."""
+        if not self._first - 1 <= after <= self.position:
+            raise StreamError(
+                Fault.UNKNOWN_SESSION,
+                f"events {self._first} to {self.position} can be repeated, not what follows number {after}",
+            )
+        self._next = after + 1
+
+    def take(self) -> Event | None:
+        """The next unread event, or None."""
+        if not self.unread:
+            return None
+        event = self._events[self._next - self._first]
+        self._next += 1
+        while self._first < self._next - (self._bound if self._keep else 0):
+            self._events.popleft()
+            self._first += 1
+        return event
+
+    def wake(self) -> None:
+        """Let the reader look again, though nothing may have come."""
+        self._changed.set()
+
+    async def wait(self) -> None:
+        """Until something may have changed."""
+        await self._changed.wait()
+        self._changed.clear()

@@ -1,0 +1,177 @@
+"""One engine process, from its spawning to its end. Another one is another object, with a line of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+import zmq.asyncio
+
+from vivavoce.core import VivavoceError
+
+from . import messages
+from .messages import EngineSpec, Failed, FromEngine, Load, Ready, Stepped, ToEngine
+from .watchdog import Watchdog
+
+log = logging.getLogger("vivavoce.engine")
+_LEVELS = logging.getLevelNamesMapping()
+
+
+class LoadError(VivavoceError):
+    """The process did not become ready; `told` when it said why itself, and another try would end alike."""
+
+    def __init__(self, reason: str, told: bool) -> None:
+        super().__init__(reason)
+        self.told = told
+
+
+class EngineProcess:
+    """The parent's end: messages out in the order of `send`, messages in by the callback `hear`.
+
+    What a process told before it was killed may be lost, and nothing of it arrives afterwards.
+    """
+
+    def __init__(
+        self, process: Process, socket: zmq.asyncio.Socket, stall_seconds: float, hear: Callable[[FromEngine], None]
+    ) -> None:
+        self.pid = process.pid
+        self.reason = ""  # why it ended, where more is known than its exit code
+        self.stalled = False  # whether it ended because it had not answered
+        self.steps = 0
+        self._process, self._socket, self._hear = process, socket, hear
+        self._outbox = list[ToEngine]()
+        self._loop = asyncio.get_running_loop()
+        self._watchdog = Watchdog(stall_seconds, self._stalled)
+        self._ready: asyncio.Future[Ready] = self._loop.create_future()
+        self._tasks = [asyncio.create_task(part) for part in (self._read(), self._repeat_log())]
+        self._ended = asyncio.create_task(self._end())
+
+    @classmethod
+    async def spawn(
+        cls,
+        spec: EngineSpec,
+        context: zmq.asyncio.Context,
+        path: Path,
+        stall_seconds: float,
+        hear: Callable[[FromEngine], None],
+    ) -> EngineProcess:
+        """Start a process that loads `spec`; they meet at the socket file `path`, which must not exist."""
+        socket = context.socket(zmq.PAIR)
+        try:
+            socket.set_hwm(0)  # what is on the way is bounded frame by frame, by the lanes
+            socket.bind(f"ipc://{path}")
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "vivavoce.runtime.worker", f"ipc://{path}"),
+                stdin=PIPE,  # its end tells the worker that we are gone
+                stdout=DEVNULL,
+                stderr=PIPE,
+                env=_environment(spec),
+                start_new_session=True,  # Ctrl-C in a terminal is for us alone
+            )
+        except BaseException:
+            socket.close(linger=0)
+            raise
+        engine = cls(process, socket, stall_seconds, hear)
+        engine.send(Load(spec))
+        return engine
+
+    async def ready(self) -> Ready:
+        """What has been loaded; raises LoadError."""
+        return await asyncio.shield(self._ready)
+
+    def send(self, message: ToEngine) -> None:
+        """All messages of one turn of the event loop travel together."""
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(message)
+        self._watchdog.sent(message)
+
+    async def gone(self) -> str:
+        """Wait for the process to end; why it did."""
+        return await asyncio.shield(self._ended)
+
+    async def kill(self, reason: str = "") -> None:
+        """End it at once. Nothing is heard of it any more."""
+        self._mute()
+        self._end_process(reason)
+        await self.gone()
+
+    def _end_process(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        if self._process.returncode is None:
+            self._process.kill()
+
+    def _mute(self) -> None:
+        self._hear = lambda _: None
+        self._watchdog.stop()
+
+    def _flush(self) -> None:
+        batch, self._outbox = self._outbox, []
+        if not self._socket.closed:
+            self._socket.send(messages.encode(batch))
+
+    async def _read(self) -> None:
+        while True:
+            data = await self._socket.recv()
+            try:
+                for message in messages.decode_from_engine(data):
+                    self._take(message)
+            except Exception:
+                log.exception("The engine sent what cannot be taken")
+                self._end_process("it sent what cannot be taken")
+                return
+
+    def _take(self, message: FromEngine) -> None:
+        self._watchdog.heard(message)
+        match message:
+            case Ready():
+                self._ready.set_result(message)
+            case Failed(reason):
+                self._ready.set_exception(LoadError(reason, told=True))
+            case _:
+                self.steps += isinstance(message, Stepped)
+                self._hear(message)
+
+    async def _repeat_log(self) -> None:
+        """The worker's lines, as ours; those of a dying interpreter have no level."""
+        assert self._process.stderr
+        rest = b""
+        while data := await self._process.stderr.read(4096):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                text = line.decode("utf-8", "replace").rstrip()
+                level, _, said = text.partition(" ")
+                log.log(*((_LEVELS[level], "%s", said) if level in _LEVELS else (logging.WARNING, "%s", text)))
+            rest = rest[-4096:]
+
+    def _stalled(self, seconds: float) -> None:
+        self.stalled = True
+        self._end_process(f"it did not answer for {seconds:.1f} s")
+
+    async def _end(self) -> str:
+        code = await self._process.wait()
+        self._mute()
+        reading = self._tasks[0]
+        if not self._ready.done():  # it may have told why
+            await asyncio.wait([reading], timeout=0.5)
+        reading.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._socket.close(linger=0)
+        assert self._process.stdin
+        self._process.stdin.close()
+        reason = self.reason or f"it ended with code {code}"
+        if not self._ready.done():
+            self._ready.set_exception(LoadError(f"the engine's process failed while loading: {reason}", told=False))
+        self._ready.exception()  # retrieved, also when nobody waits
+        return reason
+
+
+def _environment(spec: EngineSpec) -> dict[str, str]:
+    threads = {} if spec.threads is None else {"OMP_NUM_THREADS": str(spec.threads)}
+    return {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", **threads}

@@ -1,0 +1,170 @@
+"""What the server keeps of a stream: it outlives engines and connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivavoce.core import FRAME_RATE, FRAME_SIZE, Event, Fault, StreamError
+from vivavoce.engine.snapshot import History
+from vivavoce.session import SttProfile, SttSession
+from vivavoce.settings.limits import Limits
+
+from .backlog import Backlog
+from .engine_process import EngineProcess
+from .messages import Close, Frame, ModelInfo, Open, Result, restore
+from .options import StreamOptions
+from .patience import Patience
+
+Samples = NDArray[np.float32]
+AHEAD = 4  # frames of a stream on their way through the engine; the rest wait in the session
+MOST_FLUSHES = 64  # unanswered; each costs the engine the model's delay in silence
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A frame that the engine has not answered."""
+
+    samples: Samples
+    afresh: bool
+
+
+class Lane:
+    """One stream: its session, its history, and its frames that the engine has not answered.
+
+    Bounded: `queue_seconds` and one push of audio (96 kB a second), AHEAD frames on their way, MOST_FLUSHES flushes,
+    the history of `ModelInfo.snapshot_frames`, and twice `event_backlog` events.
+    """
+
+    def __init__(
+        self, id: str, options: StreamOptions, info: ModelInfo, limits: Limits, fail: Callable[[StreamError], None]
+    ) -> None:
+        self.id, self.options = id, options
+        self.temperature = info.temperature if options.temperature is None else options.temperature
+        self.number: int | None = None  # on the line to the engine; another one whenever the stream enters one
+        self.slot: int | None = None
+        self.parked = False
+        self.holder: object = None  # the caller's end that is in charge
+        self.received = self.steps = 0
+        self.begun = asyncio.get_running_loop().time()  # the first audio, once there is some
+        self.flushes = deque[float]()  # when those unanswered were asked for
+        self.session = _session(info, options)
+        self.backlog = Backlog(limits.event_backlog, options.resumable)
+        self.patience = Patience(limits, fail)
+        self._info = info
+        self._most_waiting = max(1, round(limits.queue_seconds * FRAME_RATE))
+        self._engine: EngineProcess | None = None
+        self._history: History | None = None
+        self._sent = deque[_Sent]()
+        self._room = asyncio.Event()
+
+    @property
+    def queued(self) -> int:
+        """Samples that wait for their step."""
+        return (self.session.pending + len(self._sent)) * FRAME_SIZE
+
+    # --- the caller's side ---
+
+    async def push(self, samples: Samples) -> None:
+        """Take audio when there is room; raises the stream's fault when it ends meanwhile."""
+        while self.session.pending >= self._most_waiting and not self.backlog.closed:
+            self.patience.hold()
+            self._room.clear()
+            await self._room.wait()
+        self.must_go_on()
+        self.session.push(samples)
+        self.patience.hear()
+        if not self.received:
+            self.begun = asyncio.get_running_loop().time()
+        self.received += len(samples)
+        self.feed()
+
+    def flush(self, id: int | str, now: float) -> None:
+        self.must_go_on()
+        if len(self.flushes) >= MOST_FLUSHES:
+            raise StreamError(Fault.RATE_LIMITED, f"{MOST_FLUSHES} flushes wait for their answer")
+        self.session.flush(id)
+        self.flushes.append(now)
+        self.patience.hear()
+        self.feed()
+
+    def end(self) -> None:
+        self.must_go_on()
+        self.session.end()
+        self.patience.end()
+        self.feed()
+
+    def must_go_on(self) -> None:
+        if self.backlog.error:
+            raise self.backlog.error
+
+    def over(self, error: StreamError | None = None) -> None:
+        """No more events will come, and no audio is taken."""
+        self.backlog.close(error)
+        self._room.set()
+
+    # --- the engine's side ---
+
+    def enter(self, engine: EngineProcess, number: int, slot: int) -> None:
+        """Begin, or go on where the newest answer left off: what was not answered is sent again."""
+        self._engine, self.number, self.slot = engine, number, slot
+        if self._history is None:
+            engine.send(Open(number, slot, self.temperature, self.options.seed))
+        else:
+            engine.send(restore(number, slot, self._history.snapshot()))
+        for sent in self._sent:
+            engine.send(Frame(number, sent.samples.tobytes(), sent.afresh))
+        self.feed()
+
+    def leave(self) -> None:
+        """The slot is for others; what the engine still says of this stream is not for it."""
+        if self._engine and self.number is not None:
+            self._engine.send(Close(self.number))
+        self._engine = self.number = self.slot = None
+
+    def engine_lost(self) -> None:
+        """The engine is gone; the slot is ours in the next one."""
+        self._engine = self.number = None
+
+    def feed(self) -> None:
+        """Send frames ahead, as many as may be on their way."""
+        while self._engine and self.number is not None and self.session.pending and len(self._sent) < AHEAD:
+            sent = _Sent(self.session.take(), False)
+            self._sent.append(sent)
+            self._engine.send(Frame(self.number, sent.samples.tobytes(), sent.afresh))
+        if self.session.pending < self._most_waiting:
+            self._room.set()
+
+    def opened(self, token: int | None) -> None:
+        """The engine has a slot open for it; `token` when it begins."""
+        if token is not None:
+            self._begin_history(token)
+
+    def answered(self, result: Result) -> list[Event]:
+        """What the oldest frame on its way gave; the events are in the backlog."""
+        sent = self._sent.popleft()
+        if result.start is not None:
+            self._begin_history(result.start)
+        assert self._history is not None, "a step came back of a stream that was never opened"
+        self._history.add(sent.samples, result.token, result.codes)
+        events = self.session.stepped(result.token, result.logprob, result.vad)
+        self.steps += 1
+        for event in events:
+            self.backlog.add(event)
+        self.feed()
+        return events
+
+    def _begin_history(self, token: int) -> None:
+        info = self._info
+        self._history = History(token, *info.snapshot_frames, info.n_q, self.temperature, self.options.seed)
+
+
+def _session(info: ModelInfo, options: StreamOptions) -> SttSession:
+    profile = SttProfile(info.pieces, info.delay_seconds, info.silence_prefix_seconds, info.vad_heads)
+    head = info.vad_head if options.vad_head is None else options.vad_head
+    return SttSession(profile, vad_head=head, vad_threshold=options.vad_threshold)

@@ -1,0 +1,77 @@
+"""What the engine's process loads, and how it makes sure that it runs. Imports torch; for the worker alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from vivavoce.checkpoints import SttModel, load_stt
+from vivavoce.core import FRAME_SIZE
+from vivavoce.engine import SttEngine
+
+from .messages import EngineSpec, ModelInfo
+
+
+def load(spec: EngineSpec) -> tuple[SttEngine, ModelInfo, list[tuple[int, float]]]:
+    """The engine, warm; what it is; streams and seconds of some steps. Raises a VivavoceError with one clear line."""
+    if spec.threads is not None:
+        torch.set_num_threads(spec.threads)
+    model = _changed(_model(spec), spec)
+    engine = SttEngine(model.mimi, model.lm, spec.slots)
+    return engine, _info(model, engine), _warm_up(engine)
+
+
+def _model(spec: EngineSpec) -> SttModel:
+    return load_stt(spec.model, device=spec.device, dtype=spec.dtype)
+
+
+def _changed(model: SttModel, spec: EngineSpec) -> SttModel:
+    """The model with what the spec says instead of its own settings."""
+    changes = {
+        "audio_delay_seconds": spec.delay_seconds,
+        "audio_silence_prefix_seconds": spec.silence_prefix_seconds,
+        "temperature": spec.temperature,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(model, config=replace(model.config, **given))  # type: ignore[arg-type]
+
+
+def _warm_up(engine: SttEngine) -> list[tuple[int, float]]:
+    """Two steps of all slots, so that memory that is missing is missed now, and one of a single slot."""
+    silence = np.zeros(FRAME_SIZE, np.float32)
+    for slot in range(engine.slots):
+        engine.open(slot)
+    engine.step(dict.fromkeys(range(engine.slots), silence))  # the first one is slow
+    timed = list[tuple[int, float]]()
+    for batch in sorted({engine.slots, 1}):
+        begun = perf_counter()
+        engine.step(dict.fromkeys(range(batch), silence))
+        timed.append((batch, perf_counter() - begun))
+    for slot in range(engine.slots):
+        engine.close(slot)
+    return timed
+
+
+def _info(model: SttModel, engine: SttEngine) -> ModelInfo:
+    config = model.config
+    return ModelInfo(
+        name=config.name,
+        languages=config.languages,
+        slots=engine.slots,
+        pieces=model.pieces,
+        delay_seconds=config.audio_delay_seconds,
+        silence_prefix_seconds=config.audio_silence_prefix_seconds,
+        vad_heads=model.lm.config.extra_heads,
+        vad_head=config.vad_head,
+        temperature=config.temperature,
+        n_q=model.lm.config.n_q,
+        snapshot_frames=engine.snapshot_frames,
+        device=str(engine.device),
+        dtype=str(model.lm.embeddings.dtype).removeprefix("torch."),
+        files={},
+        pid=os.getpid(),
+    )

@@ -1,0 +1,91 @@
+"""Who steps now. Pure and deterministic: it is told the time, and knows neither frames nor processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vivavoce.core import FRAME_RATE
+
+from .cost import StepCost
+
+BURST = 25.0  # frames that a stream may be behind and still be owed at once: 2 s
+EXTRA_STEP_SECONDS = 0.04  # half a frame: how long frames that nobody is owed may make a step while live streams run
+_WHOLE = 1 - 1e-9  # of a credit; twelve and a half times 0.08 s is not quite one in floating point
+
+
+@dataclass(slots=True)
+class _Claim:
+    """What one stream is owed."""
+
+    credit: float  # frames; 12.5 more a second, at most BURST
+    at: float  # seconds: when that was so
+    waiting: int = 0  # frames
+    turn: int = 0  # of its newest step; who has waited longest is first among the extra ones
+
+    def accrue(self, now: float) -> None:
+        self.credit = min(BURST, self.credit + max(0.0, now - self.at) * FRAME_RATE)
+        self.at = max(self.at, now)
+
+    @property
+    def owed(self) -> bool:
+        return self.credit >= _WHOLE
+
+
+class Schedule:
+    """Every stream is owed 12.5 frames a second, with a burst of 25; whoever sends more gets what is left over.
+
+    A step takes every frame that is owed. Of the others it takes all while no live stream is open, that is one with
+    credit left; else as many as keep the step's predicted time within 40 ms, in turns.
+    """
+
+    def __init__(self, cost: StepCost) -> None:
+        self._cost = cost
+        self._claims = dict[int, _Claim]()
+        self._turn = 0
+
+    def open(self, stream: int, now: float) -> None:
+        """A stream begins, with its whole burst."""
+        self._claims[stream] = _Claim(BURST, now)
+
+    def close(self, stream: int) -> None:
+        """A stream is over, and the frames that it had waiting are gone."""
+        del self._claims[stream]
+
+    def frame(self, stream: int) -> None:
+        """One more frame of a stream waits."""
+        self._claims[stream].waiting += 1
+
+    def choose(self, now: float) -> list[int]:
+        """The streams whose oldest frame is stepped now, each charged for it; empty when none waits or may go."""
+        self._turn += 1
+        chosen = list[int]()
+        extra = list[tuple[int, int]]()
+        for stream, claim in self._claims.items():
+            claim.accrue(now)
+            if claim.waiting and claim.owed:
+                claim.credit -= 1
+                chosen.append(stream)
+            elif claim.waiting:
+                extra.append((claim.turn, stream))
+        chosen += [stream for _, stream in sorted(extra)[: self._room(len(chosen), len(extra))]]
+        for stream in chosen:
+            self._claims[stream].waiting -= 1
+            self._claims[stream].turn = self._turn
+        return chosen
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until `choose` gives a stream, 0 when it does now; None while no frame waits."""
+        waiting = [claim for claim in self._claims.values() if claim.waiting]
+        if not waiting:
+            return None
+        for claim in self._claims.values():
+            claim.accrue(now)
+        if any(claim.owed for claim in waiting) or self._room(0, len(waiting)):
+            return 0.0
+        return (1 - max(claim.credit for claim in waiting)) / FRAME_RATE
+
+    def _room(self, owed: int, extra: int) -> int:
+        """How many extra frames fit into a step beside those owed."""
+        if not extra or not any(claim.owed for claim in self._claims.values()):
+            return extra
+        return max(0, self._cost.largest(EXTRA_STEP_SECONDS, owed + extra) - owed)

@@ -1,0 +1,145 @@
+"""Keeps one engine process running."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+import zmq.asyncio
+
+from vivavoce.core import Fault, StreamError
+
+from .engine_process import EngineProcess, LoadError
+from .messages import EngineSpec, FromEngine, ModelInfo, Ready
+
+log = logging.getLogger("vivavoce.runtime")
+BACKOFF = 0.1, 5.0  # seconds before the first and before every late attempt; doubled between
+MOST_FAILURES = 5  # in a row
+PROVEN = 25  # steps after which an engine's end is a first failure again
+
+
+class Crew(Protocol):
+    """Who uses the engine."""
+
+    def adopt(self, info: ModelInfo, steps: list[tuple[int, float]]) -> None:
+        """Another engine is ready, as `Supervisor.engine`: all streams go on in it."""
+
+    def engine_replaced(self, reason: str) -> None:
+        """An engine has ended or ends; for counting."""
+
+    def engine_lost(self) -> None:
+        """The engine has ended; another will come."""
+
+    def engine_broken(self, reason: str) -> None:
+        """No other engine will come."""
+
+    def hear(self, message: FromEngine) -> None:
+        """The engine says something of the streams."""
+
+
+class Supervisor:
+    """Begins an engine, and another one when it ends: after 0.1 s, 0.2 s ... 5 s, until five in a row have failed.
+
+    A model that cannot be loaded at first is not tried again: `engine_broken` is told the loader's one line.
+    """
+
+    def __init__(self, spec: EngineSpec, stall_seconds: float, crew: Crew) -> None:
+        self.pid: int | None = None  # of the newest process
+        self.engine: EngineProcess | None = None  # the one that is ready
+        self._spec, self._stall_seconds, self._crew = spec, stall_seconds, crew
+        self._context = zmq.asyncio.Context()
+        self._folder = tempfile.TemporaryDirectory(prefix="vivavoce-", dir=_short_folder())
+        self._paths = (Path(self._folder.name) / f"{n}" for n in itertools.count())
+        self._changing = asyncio.Lock()  # held while a process loads: never two at once, but for a graceful move
+        self._loaded = False  # once
+        self._task = asyncio.create_task(self._run())
+        self._move: asyncio.Task[None] | None = None
+
+    async def restart(self) -> None:
+        """Load another engine while the old one goes on, then move; StreamError(UNAVAILABLE) when it cannot load."""
+        if self._move is None or self._move.done():
+            self._move = asyncio.create_task(self._restart())
+        await asyncio.shield(self._move)
+
+    async def stop(self) -> None:
+        """Leave no process, task, socket or file."""
+        tasks = [task for task in (self._task, self._move) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.engine:
+            await self.engine.kill("the server stops")
+        self._context.destroy(linger=0)
+        self._folder.cleanup()
+
+    async def _restart(self) -> None:
+        async with self._changing:
+            try:
+                engine, ready = await self._begin()
+            except LoadError as error:
+                raise StreamError(Fault.UNAVAILABLE, str(error)) from error
+            old = self.engine
+            self._crew.engine_replaced("requested")
+            self._install(engine, ready)
+        if self._task.done():  # it had given up
+            self._task = asyncio.create_task(self._run())
+        if old:
+            await old.kill("its streams were moved")
+
+    async def _run(self) -> None:
+        failures, reason = 0, ""
+        while failures < MOST_FAILURES:
+            if failures:
+                await asyncio.sleep(min(BACKOFF[1], BACKOFF[0] * 2 ** (failures - 1)))
+            try:
+                engine = await self._running()
+            except LoadError as error:
+                failures, reason = failures + 1, str(error)
+                log.error("The engine cannot be loaded (attempt %d): %s", failures, reason)
+                if error.told and not self._loaded:
+                    break
+                continue
+            reason = await engine.gone()
+            if engine is not self.engine:  # its streams were moved
+                failures = 0
+                continue
+            failures = 1 if engine.steps >= PROVEN else failures + 1
+            log.error("The engine (process %d) is gone: %s", engine.pid, reason)
+            self.engine = None
+            self._crew.engine_replaced("stall" if engine.stalled else "crash")
+            self._crew.engine_lost()
+        self._crew.engine_broken(reason)
+
+    async def _running(self) -> EngineProcess:
+        """The engine; a new one when there is none."""
+        async with self._changing:
+            if self.engine is None:
+                self._install(*await self._begin())
+            assert self.engine
+            return self.engine
+
+    async def _begin(self) -> tuple[EngineProcess, Ready]:
+        engine = await EngineProcess.spawn(
+            self._spec, self._context, next(self._paths), self._stall_seconds, self._crew.hear
+        )
+        self.pid = engine.pid
+        try:
+            return engine, await engine.ready()
+        except BaseException:
+            await engine.kill()
+            raise
+
+    def _install(self, engine: EngineProcess, ready: Ready) -> None:
+        self.engine, self._loaded = engine, True
+        info = ready.info
+        log.info("The engine (process %d) serves %s on %s in %d slots", engine.pid, info.name, info.device, info.slots)
+        self._crew.adopt(info, ready.steps)
+
+
+def _short_folder() -> str | None:
+    """Where temporary files go, unless the path of a socket there would be too long for the system."""
+    return None if len(tempfile.gettempdir()) < 70 else "/tmp"

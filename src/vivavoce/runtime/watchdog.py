@@ -1,0 +1,65 @@
+"""Notices an engine that has work and says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from .messages import Close, Frame, FromEngine, Lost, Open, Opened, Restore, Stepped, ToEngine
+
+
+class Watchdog:
+    """Counts the answers that are due, by stream, and calls `stalled` when none comes for that many seconds."""
+
+    def __init__(self, seconds: float, stalled: Callable[[float], None]) -> None:
+        self._seconds, self._stalled = seconds, stalled
+        self._due = Counter[int]()
+        self._loop = asyncio.get_running_loop()
+        self._since = 0.0  # when work was first due, or the newest answer came
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def sent(self, message: ToEngine) -> None:
+        match message:
+            case Open() | Restore() | Frame():
+                if not self._due:
+                    self._since = self._loop.time()
+                self._due[message.stream] += 1
+                if self._timer is None and not self._stopped:
+                    self._timer = self._loop.call_later(self._seconds, self._look)
+            case Close():
+                self._due.pop(message.stream, None)
+
+    def heard(self, message: FromEngine) -> None:
+        self._since = self._loop.time()
+        match message:
+            case Opened():
+                self._answered(message.stream)
+            case Stepped():
+                for result in message.results:
+                    self._answered(result.stream)
+            case Lost():
+                self._due.pop(message.stream, None)
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._timer:
+            self._timer.cancel()
+
+    def _answered(self, stream: int) -> None:
+        if stream in self._due:  # not of one that has been closed
+            self._due[stream] -= 1
+            if not self._due[stream]:
+                del self._due[stream]
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._due:
+            return
+        left = self._since + self._seconds - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._stopped = True
+            self._stalled(self._seconds)
