@@ -18,7 +18,8 @@ HELP = (
     "Serve live speech to text over websockets and HTTP.\n\n"
     "Without options: the embedded model, on this machine only, at port 8080. Every setting is a flag, a variable "
     "VIVAVOCE_NAME (also in a file .env here) and a key of the TOML file; a flag goes before the environment, and the "
-    "environment before the file. On an address that other machines can reach, a key, a token's secret or --no-auth is demanded."
+    "environment before the file. On an address that other machines can reach, a key, a token's secret or --no-auth "
+    "is demanded."
 )
 
 

@@ -1,8 +1,13 @@
-"""The settings as people read them: TOML with origins, and the tables of docs/configuration.md."""
+"""The settings as people read them: TOML with origins, and the tables of docs/configuration.md.
+
+`python -m vivavoce.settings.render docs/configuration.md` writes the tables into the page anew.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +52,7 @@ def _key(label: str) -> str:
 
 
 def _line(name: str, value: Any, origin: str | None) -> str:
-    comment = "" if origin is None else f"  # {origin}"
+    comment = "  # " + "".join(c if c.isprintable() else "?" for c in origin or "default")
     written = _toml(value)
     return f"# {name} is not set{comment}" if written is None else f"{name} = {written}{comment}"
 
@@ -75,6 +80,14 @@ def as_markdown() -> str:
         head = "| key | default | kind | meaning |\n|---|---|---|---|"
         parts.append("\n".join([f"### {title}", "", head, *rows]))
     return "\n\n".join(parts) + "\n"
+
+
+def renewed(page: str) -> str:
+    """The page with the tables between its marks made anew."""
+    start, end = "<!-- settings: made by vivavoce.settings.render -->\n", "<!-- end of settings -->"
+    return re.sub(
+        f"({re.escape(start)}).*?({end})", lambda mark: f"{mark[1]}\n{as_markdown()}\n{mark[2]}", page, flags=re.S
+    )
 
 
 def _row(name: str, field: FieldInfo) -> str:
@@ -107,3 +120,8 @@ def _bounds(field: FieldInfo) -> Iterator[str]:
         for attribute, word in words.items():
             if (bound := getattr(item, attribute, None)) is not None:
                 yield f"{word} {bound}"
+
+
+if __name__ == "__main__":
+    for file in map(Path, sys.argv[1:]):
+        file.write_text(renewed(file.read_text("utf-8")), "utf-8")
