@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from vivavoce.runtime import Runtime
+from vivavoce.runtime import Metrics, Runtime
 from vivavoce.settings import ServeSettings
 
 from .dialects import moshi, stream
@@ -27,14 +27,14 @@ _PAGES = ("/ready", "/health", "/api/status", "/api/modules_info", "/api/build_i
 _HEADERS = ["authorization", "content-type", "kyutai-api-key", "modal-key", "modal-secret", "x-request-id"]
 
 
-def create_app(settings: ServeSettings, runtimes: Mapping[str, Runtime]) -> Starlette:
+def create_app(settings: ServeSettings, runtimes: Mapping[str, Runtime], metrics: Metrics) -> Starlette:
     """The application over runtimes that were started elsewhere, one for each module of the settings, by its label.
 
+    `metrics` are those of the runtimes.
     `app.state.status` is its account of itself; setting `.draining` there turns /ready to 503.
     """
-    metrics = next(iter(runtimes.values())).metrics
     status = Status(settings, runtimes)
-    gate = Gate(settings, lambda reason: metrics.refusals.labels(reason).inc())
+    gate = Gate(settings, lambda reason: metrics.refusals.labels("", reason).inc())
     routes = _information(status, metrics.registry)
     for module in settings.served:
         runtime = runtimes[module.label]

@@ -8,9 +8,10 @@ import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from vivavoce.core import Fault, InvalidAudioError, StreamError
 
@@ -37,6 +38,8 @@ class Edge:
         began = time.monotonic()
         try:
             await self._app(scope, receive, answer)
+        except (ClientDisconnect, WebSocketDisconnect):
+            logger.debug("Request %s: the client has gone", answer.id)
         except StreamError as error:
             await _refuse(scope, receive, answer, error)
         except InvalidAudioError as error:

@@ -9,9 +9,7 @@ import signal
 import socket
 import time
 import warnings
-from collections.abc import Iterator
 
-import uvicorn
 from jwt.warnings import InsecureKeyLengthWarning
 
 from vivavoce.core import FRAME_RATE, ExitCode
@@ -22,10 +20,9 @@ from vivavoce.settings.modules import Module
 from . import banner, logs, traces
 from .app import create_app
 from .listen import check_certificate, listen, url
-from .wire import PING_SECONDS, PONG_SECONDS, PatientWebSocket
+from .wire import FAREWELL_SECONDS, Server, uvicorn_config
 
 logger = logging.getLogger(__name__)
-_FAREWELL_SECONDS = 5  # for the last words and close frames, when all streams have ended
 _GOOD_SECRET = 32  # bytes, for HS256 (RFC 7518)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -55,9 +52,9 @@ class Service:
             module.label: Runtime(engine_spec(module), settings.limits, metrics, module.label)
             for module in settings.served
         }
-        app = create_app(settings, self._runtimes)
+        app = create_app(settings, self._runtimes, metrics)
         self._status = app.state.status
-        self.server = _Server(_config(settings, app))
+        self.server = Server(uvicorn_config(settings, app))
         self._told = asyncio.Event()
 
     async def run(self) -> int:
@@ -109,7 +106,7 @@ class Service:
         self._status.draining = True
         await asyncio.gather(*(runtime.drain(seconds) for runtime in self._runtimes.values()))
         if tasks := self.server.server_state.tasks.copy():
-            await asyncio.wait(tasks, timeout=_FAREWELL_SECONDS)
+            await asyncio.wait(tasks, timeout=FAREWELL_SECONDS)
         logger.info("Drained")
 
 
@@ -134,32 +131,3 @@ def engine_spec(module: Module) -> EngineSpec:
         delay_seconds=None if module.delay_frames is None else module.delay_frames / FRAME_RATE,
         temperature=module.temperature,
     )
-
-
-def _config(settings: ServeSettings, app: object) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http="httptools",
-        ws=PatientWebSocket,
-        ws_max_size=settings.message_bytes,
-        ws_ping_interval=PING_SECONDS,
-        ws_ping_timeout=PONG_SECONDS,
-        ws_per_message_deflate=False,  # compressed speech does not shrink; a small message could unpack to gigabytes
-        lifespan="off",
-        log_config=None,
-        access_log=False,  # the edge writes a line without secrets
-        server_header=False,
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_graceful_shutdown=_FAREWELL_SECONDS,
-        ssl_certfile=settings.tls_cert,
-        ssl_keyfile=settings.tls_key,
-    )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own idea of signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Does nothing: `Service` handles them."""
-        yield

@@ -1,0 +1,194 @@
+"""The layer around all routes, on a real socket: ids, errors as JSON, patience with slow pongs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from vivavoce.core import Fault, InvalidAudioError, StreamError
+from vivavoce.server import errors
+from vivavoce.server.edge import Edge
+from vivavoce.settings import ServeSettings
+
+from .asgi import serving
+from .process import fetch
+
+FAULTS = {
+    "full": StreamError(Fault.CAPACITY, retry_after=2.5),
+    "key": errors.Refused(Fault.UNAUTHENTICATED, "missing_credentials", "no key", "give one"),
+    "account": errors.Refused(Fault.FORBIDDEN, "pending_approval", "wait"),
+    "audio": InvalidAudioError("no audio in it"),
+    "bug": ZeroDivisionError("a secret detail"),
+}
+
+
+async def fail(request: Request) -> Response:
+    raise FAULTS[request.path_params["fault"]]
+
+
+async def refuse(websocket: WebSocket) -> None:
+    raise FAULTS[websocket.path_params["fault"]]
+
+
+async def accept_and_fail(websocket: WebSocket) -> None:
+    await websocket.accept()
+    raise FAULTS[websocket.path_params["fault"]]
+
+
+async def fine(request: Request) -> Response:
+    return PlainTextResponse("fine")
+
+
+async def slow(websocket: WebSocket) -> None:
+    """Reads one message and then none for longer than a pong may take; then counts."""
+    await websocket.accept()
+    await websocket.receive_bytes()
+    await asyncio.sleep(1)
+    count = 1
+    while await websocket.receive_bytes():
+        count += 1
+    await websocket.send_text(str(count))
+
+
+async def quiet(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.receive()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    routes = [
+        Route("/fail/{fault}", fail, methods=["GET", "POST"]),
+        Route("/fine", fine),
+        WebSocketRoute("/refuse/{fault}", refuse),
+        WebSocketRoute("/accept/{fault}", accept_and_fail),
+        WebSocketRoute("/slow", slow),
+        WebSocketRoute("/quiet", quiet),
+    ]
+    app = Starlette(routes=routes, middleware=[Middleware(Edge)])
+    with serving(app, ServeSettings(port=0), ws_ping_interval=0.1, ws_ping_timeout=0.2) as address:
+        yield address
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "error", "code", "hint"),
+    [
+        ("full", 503, "capacity", "capacity", "try again shortly, or start the server with more slots"),
+        ("key", 401, "unauthorized", "missing_credentials", "give one"),
+        ("account", 403, "forbidden", "pending_approval", ""),
+        ("audio", 400, "invalid_message", "invalid_message", ""),
+        ("bug", 500, "internal", "internal", ""),
+    ],
+)
+def test_a_fault_is_json_over_http_and_before_an_upgrade(
+    address: str, fault: str, status: int, error: str, code: str, hint: str
+) -> None:
+    async def refused() -> InvalidStatus:
+        with pytest.raises(InvalidStatus) as caught:
+            async with connect(f"ws://{address}/refuse/{fault}", proxy=None):
+                pass
+        return caught.value
+
+    answer, response = fetch(f"http://{address}/fail/{fault}"), asyncio.run(refused()).response
+    for seen, headers, body in [
+        (answer.status, answer.headers, answer.body),
+        (response.status_code, response.headers, response.body),
+    ]:
+        assert seen == status
+        parsed = json.loads(body or b"")
+        assert set(parsed) == {"error", "code", "message", "hint"}
+        assert (parsed["error"], parsed["code"], parsed["hint"]) == (error, code, hint)
+        assert b"secret" not in (body or b"")
+        assert headers["x-request-id"]
+        assert headers.get("retry-after") == ("3" if fault == "full" else None)
+
+
+async def _closed(address: str, fault: str) -> ConnectionClosed:
+    with pytest.raises(ConnectionClosed) as caught:
+        async with connect(f"ws://{address}/accept/{fault}", proxy=None) as websocket:
+            await websocket.recv()
+    return caught.value
+
+
+@pytest.mark.parametrize(("fault", "code"), [("full", 4000), ("key", 4001), ("bug", 1011), ("audio", 4003)])
+def test_a_fault_after_the_upgrade_is_a_close_code_with_a_reason(address: str, fault: str, code: int) -> None:
+    close = asyncio.run(_closed(address, fault)).rcvd
+    assert close is not None
+    assert close.code == code and close.reason and "secret" not in close.reason
+
+
+def test_a_long_reason_is_cut_between_letters() -> None:
+    reason = errors.reason(StreamError(Fault.INTERNAL, "é" * 100))
+    assert reason == "é" * 61
+
+
+def test_what_went_wrong_stands_in_the_log_once(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    fetch(f"http://{address}/fail/bug", {"x-request-id": "mine-1"})
+    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.getMessage() == "Request mine-1 failed: /fail/bug"
+    assert record.exc_info is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("mine-1.a_B", True), ("x" * 65, False), ("with space", False), ("é", False)]
+)
+def test_a_plain_request_id_of_the_caller_is_kept(address: str, given: str, kept: bool) -> None:
+    back = fetch(f"http://{address}/fine", {"x-request-id": given}).headers["x-request-id"]
+    assert (back == given) is kept and back
+
+
+def test_an_upgrade_carries_its_request_id(address: str) -> None:
+    async def upgraded() -> str:
+        headers = {"x-request-id": "mine"}
+        async with connect(f"ws://{address}/quiet", proxy=None, additional_headers=headers) as websocket:
+            assert websocket.response is not None
+            return websocket.response.headers["x-request-id"]
+
+    assert asyncio.run(upgraded()) == "mine"
+
+
+def test_the_log_has_a_line_for_a_request_without_its_query(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "vivavoce")
+    fetch(f"http://{address}/fine?auth_id=hidden&token=hidden", {"x-request-id": "mine"})
+    [line] = [message for message in caplog.messages if "mine" in message]
+    assert line.startswith("GET /fine: 200 in ")
+    assert "hidden" not in caplog.text
+
+
+def test_a_client_far_ahead_whose_pong_waits_behind_its_audio_is_not_dropped(address: str) -> None:
+    async def flood() -> str:
+        async with connect(f"ws://{address}/slow", proxy=None, max_size=None) as websocket:
+            for _ in range(300):
+                await websocket.send(bytes(100_000))
+            await websocket.send(b"")
+            return str(await websocket.recv())
+
+    assert asyncio.run(flood()) == "300"
+
+
+def test_a_client_that_answers_no_ping_is_dropped(address: str) -> None:
+    async def mute() -> bytes:
+        host, port = address.split(":")
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(
+            b"GET /quiet HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        said = await reader.read()  # until the server ends it
+        writer.close()
+        return said
+
+    said = asyncio.run(asyncio.wait_for(mute(), 30))
+    assert b"keepalive ping timeout" in said
