@@ -80,15 +80,15 @@ class SttEngine:
         snapshot.must_fit(lm.n_q, lm.card, lm.text_card + 1, self.mimi.config.frame_size)
         self._take(slot, snapshot.temperature, snapshot.seed)
         self._text[slot] = int(snapshot.text[-1])
-        text = torch.from_numpy(snapshot.text[None, :-1]).to(self.device, torch.long)
-        codes = torch.from_numpy(snapshot.codes[None]).to(self.device, torch.long)
+        text = torch.tensor(snapshot.text[None, :-1], dtype=torch.long, device=self.device)
+        codes = torch.tensor(snapshot.codes[None], dtype=torch.long, device=self.device)
         first = snapshot.frames - codes.shape[1] + 1
         if first == 1:  # nothing is missing but the start
             start_text, start_codes = self.lm.start(1)
             text, codes, first = torch.cat([start_text, text], 1), torch.cat([start_codes, codes], 1), 0
         self.lm.prefill(text, codes, self._memory, slot, first)
         if len(snapshot.audio):
-            audio = self._clean(snapshot.audio.reshape(1, -1))
+            audio = self._clean(snapshot.audio.reshape(1, -1).copy())
             self.mimi.prefill(audio, self._codec, slot, snapshot.frames - len(snapshot.audio))
 
     def _take(self, slot: int, temperature: float, seed: int) -> None:
