@@ -50,7 +50,7 @@ class Lane:
         self.slot: int | None = None
         self.parked = False
         self.holder: object = None  # the caller's end that is in charge
-        self.received = self.steps = 0
+        self.received = self.steps = self.asked = 0  # samples, frames, flushes
         self.begun = asyncio.get_running_loop().time()  # the first audio, once there is some
         self.flushes = deque[float]()  # when those unanswered were asked for
         self.session = _session(info, options)
@@ -90,6 +90,7 @@ class Lane:
             raise StreamError(Fault.RATE_LIMITED, f"{MOST_FLUSHES} flushes wait for their answer")
         self.session.flush(id)
         self.flushes.append(now)
+        self.asked += 1
         self.patience.hear()
         self.feed()
 

@@ -63,6 +63,11 @@ class Stream:
         return self._lane.steps
 
     @property
+    def asked(self) -> int:
+        """Flushes that were asked for, also before a resume."""
+        return self._lane.asked
+
+    @property
     def ended(self) -> bool:
         """Whether `end` was called."""
         return self._lane.session.ended
@@ -71,6 +76,11 @@ class Stream:
     def position(self) -> int:
         """How many events have been read, which is the newest one's number."""
         return self._lane.backlog.position
+
+    @property
+    def unread(self) -> int:
+        """Events that can be read at once; those of one step come together."""
+        return self._lane.backlog.unread
 
     async def push(self, samples: NDArray[np.float32]) -> None:
         """More audio: 1-D float32 at 24 kHz, any length; waits while `queue_seconds` of audio are waiting.
