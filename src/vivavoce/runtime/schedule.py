@@ -20,7 +20,7 @@ class _Claim:
     credit: float  # frames; 12.5 more a second, at most BURST
     at: float  # seconds: when that was so
     waiting: int = 0  # frames
-    turn: int = 0  # of its newest step; who has waited longest is first among the extra ones
+    turn: int = 0  # number of its newest step among all; the lowest is first among the extra ones
 
     def accrue(self, now: float) -> None:
         self.credit = min(BURST, self.credit + max(0.0, now - self.at) * FRAME_RATE)
@@ -57,7 +57,6 @@ class Schedule:
 
     def choose(self, now: float) -> list[int]:
         """The streams whose oldest frame is stepped now, each charged for it; empty when none waits or may go."""
-        self._turn += 1
         chosen = list[int]()
         extra = list[tuple[int, int]]()
         for stream, claim in self._claims.items():
@@ -69,6 +68,7 @@ class Schedule:
                 extra.append((claim.turn, stream))
         chosen += [stream for _, stream in sorted(extra)[: self._room(len(chosen), len(extra))]]
         for stream in chosen:
+            self._turn += 1
             self._claims[stream].waiting -= 1
             self._claims[stream].turn = self._turn
         return chosen
