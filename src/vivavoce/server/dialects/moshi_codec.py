@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from .msgpack import Reader, invalid
 
+Samples = NDArray[np.float32]
+
 # --- from the client ---
 
 
@@ -35,7 +37,7 @@ class Marker:
 class Audio:
     """Mono 24 kHz samples, any number of them."""
 
-    pcm: NDArray[np.float32]  # [n]
+    pcm: Samples  # [n]
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ class Reader:
         return passed
 
     def _run(self, count: int) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
-        """Passes over the next numbers, up to `count` and the end of a window: the window, and where in it they start."""
+        """Passes over the next numbers, at most `count`, within a window: the window, and where they start."""
         window = self._data[self._at : self._at + min(_WINDOW, 9 * count)]
         starts: list[int] = []
         at, end = 0, len(window)

@@ -1,0 +1,76 @@
+"""The client's end of one websocket, whatever is spoken over it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from vivavoce.core import Fault, StreamError
+
+from ..errors import reason
+from ..gate import Admitted
+
+
+class Caller:
+    """Sends with a deadline, reads under the gate's limits, closes with a code and a reason.
+
+    Methods raise WebSocketDisconnect when the client has gone; its code tells how.
+    """
+
+    def __init__(self, websocket: WebSocket, admitted: Admitted, send_seconds: float) -> None:
+        self.who = admitted.who
+        self.said_at = time.monotonic()
+        self._websocket, self._admitted, self._send_seconds = websocket, admitted, send_seconds
+
+    async def say(self, message: bytes | str) -> None:
+        """One message. Raises StreamError(SLOW_READER) when the client takes longer than send_seconds to make room."""
+        try:
+            async with asyncio.timeout(self._send_seconds):
+                if isinstance(message, bytes):
+                    await self._websocket.send_bytes(message)
+                else:
+                    await self._websocket.send_text(message)
+        except TimeoutError:
+            why = f"the client has not read for {self._send_seconds:g} s"
+            raise StreamError(Fault.SLOW_READER, why) from None
+        self.said_at = time.monotonic()
+
+    async def hear(self) -> bytes | str:
+        """The next message. Raises StreamError TOO_LARGE or RATE_LIMITED."""
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"], message.get("reason"))
+        data: bytes | str = message["bytes"] if message.get("bytes") is not None else message["text"]
+        self._admitted.message(len(data))
+        return data
+
+    async def close(self, error: StreamError | None = None, farewell: bytes | str | None = None) -> None:
+        """Closes with the error's code and reason (1000 without one), after a last message if there is one.
+
+        A client that does not read, or has gone, is not waited for.
+        """
+        code = error.fault.close_code if error else Fault.NORMAL.close_code
+        with contextlib.suppress(StreamError, WebSocketDisconnect, TimeoutError):
+            if farewell is not None and not (error and error.fault is Fault.SLOW_READER):
+                await self.say(farewell)
+            async with asyncio.timeout(self._send_seconds):
+                await self._websocket.close(code, reason(error) if error else "")
+
+
+async def first_of(*sides: Coroutine[Any, Any, None]) -> None:
+    """Runs them side by side until one returns or raises, as this then does; the others are cancelled."""
+    tasks = [asyncio.ensure_future(side) for side in sides]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:  # in their order, when two have ended at once
+        if task in done:
+            task.result()

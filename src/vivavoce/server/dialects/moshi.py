@@ -1,0 +1,240 @@
+"""moshi-server's speech-to-text protocol: MessagePack over a websocket, a recording by POST (docs/protocols.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from vivavoce.core import (
+    SAMPLE_RATE,
+    Event,
+    Fault,
+    Flushed,
+    InvalidAudioError,
+    StreamError,
+    Vad,
+    WordEnded,
+    WordStarted,
+)
+from vivavoce.runtime import Runtime, Stream
+from vivavoce.session import SttProfile
+from vivavoce.settings import ServeSettings
+from vivavoce.settings.modules import Module
+
+from ..errors import body, refuse
+from ..gate import Gate
+from ..journal import Journal
+from . import moshi_codec as codec
+from .caller import Caller, first_of
+from .moshi_markers import Markers
+from .msgpack import invalid
+from .opening import open_stream, options_of
+from .opus import OpusReader
+from .upload import refuse_form, transcribe
+
+logger = logging.getLogger(__name__)
+QUIET_SECONDS = 0.25  # without a message, after which waiting markers are answered by a flush
+MOST_BAD_MESSAGES = 20  # in a row
+NO_HEADS = (0.0, 0.0, 0.0, 0.0)  # of a model without VAD heads: "no pause", for clients that read the third of four
+FULL = "no free channels"  # what clients know
+
+
+def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings) -> list[BaseRoute]:
+    """The module's path: a websocket, and POST of a whole recording."""
+
+    async def talk(websocket: WebSocket) -> None:
+        try:
+            admitted = await gate.admit(websocket)
+        except StreamError as error:
+            await _turn_away(websocket, error, gate)
+            return
+        with admitted:
+            await websocket.accept()
+            caller = Caller(websocket, admitted, settings.send_seconds)
+            try:
+                await Conversation(caller, module, runtime).run()
+            except StreamError as error:
+                said = FULL if error.fault is Fault.CAPACITY else str(error)
+                await caller.close(error, codec.error(said))
+            except WebSocketDisconnect:
+                pass
+
+    async def post(request: Request) -> Response:
+        try:
+            admitted = await gate.admit(request)
+        except StreamError as error:
+            return _unauthorized(error, gate)
+        with admitted:
+            refuse_form(request)
+            heard = await transcribe(request, runtime, options_of(module), "moshi", admitted.who)
+            return JSONResponse(list(_maps(heard.events)))
+
+    async def no_upgrade(_: Request) -> Response:
+        return PlainTextResponse("Connection header did not include 'upgrade'", 400)
+
+    return [
+        WebSocketRoute(module.path, talk),
+        Route(module.path, post, methods=["POST"]),
+        Route(module.path, no_upgrade, methods=["GET"]),
+    ]
+
+
+class Conversation:
+    """One websocket, from Ready to its end; Init begins a new stream in it."""
+
+    def __init__(self, caller: Caller, module: Module, runtime: Runtime) -> None:
+        self._caller, self._module, self._runtime = caller, module, runtime
+        self._bad = 0  # messages in a row
+        self._again = True
+
+    async def run(self) -> None:
+        """Until the client has gone. Raises WebSocketDisconnect, and StreamError for a fault."""
+        while self._again:
+            self._stream = open_stream(self._runtime, options_of(self._module))
+            try:
+                with Journal(self._stream, self._runtime.name, dialect="moshi", who=self._caller.who) as self._journal:
+                    await self._one_stream()
+            finally:
+                self._stream.close()
+
+    async def _one_stream(self) -> None:
+        assert self._runtime.info, "a stream was opened on a model that is not loaded"
+        self._again = False
+        self._received = self._heard = self._steps = 0  # samples, samples, frames
+        self._opus = OpusReader()
+        self._markers = Markers(SttProfile((), self._runtime.info.delay_seconds).delay_frames)
+        await self._caller.say(codec.ready())  # from here and not from the steps: clients wait half a second for it
+        await first_of(self._listen(), self._speak(self._stream))
+
+    # --- from the client ---
+
+    async def _listen(self) -> None:
+        while not self._again:
+            message = await self._next()
+            try:
+                if isinstance(message, str):
+                    raise invalid("this dialect has no text messages, only binary ones of MessagePack")
+                await self._heed(codec.decode(message))
+                self._bad = 0
+            except InvalidAudioError as error:
+                await self._complain(str(error))
+            except StreamError as error:
+                if error.fault is not Fault.INVALID_MESSAGE:
+                    raise
+                await self._complain(str(error))
+
+    async def _next(self) -> bytes | str:
+        while self._markers.waiting:
+            try:
+                async with asyncio.timeout(QUIET_SECONDS):
+                    return await self._caller.hear()
+            except TimeoutError:
+                self._stream.flush(self._markers.flush())
+        return await self._caller.hear()
+
+    async def _heed(self, request: codec.Request) -> None:
+        match request:
+            case codec.Audio(pcm):
+                await self._push(pcm)
+            case codec.OggOpus(data):
+                for pcm in self._opus.read(data):
+                    await self._push(pcm)
+            case codec.Marker(id):
+                self._stream.keepalive()
+                self._markers.add(id, self._received)
+            case codec.Ping():
+                self._stream.keepalive()
+            case codec.Init():
+                if self._received or self._markers.waiting:
+                    self._again = True
+                else:
+                    self._opus = OpusReader()
+                    await self._caller.say(codec.ready())
+
+    async def _push(self, pcm: codec.Samples) -> None:
+        self._received += len(pcm)
+        try:
+            await self._stream.push(pcm)
+        except InvalidAudioError:
+            self._received -= len(pcm)
+            raise
+        self._markers.audio(pcm)
+
+    async def _complain(self, why: str) -> None:
+        self._bad += 1
+        if self._bad >= MOST_BAD_MESSAGES:
+            raise StreamError(Fault.INVALID_MESSAGE, f"{self._bad} bad messages in a row; the last: {why}")
+        logger.info("A bad message: %s", why)
+        await self._caller.say(codec.error(why))
+
+    # --- to the client ---
+
+    async def _speak(self, stream: Stream) -> None:
+        async for event in stream.events():
+            self._journal.saw(event)
+            for message in self._tell(event):
+                await self._caller.say(message)
+            if not stream.unread:  # the step's last event: its echoes follow its words
+                stop, ids = self._markers.due()
+                if stop is not None:
+                    await self._caller.say(codec.end_word(stop))
+                for marker in ids:
+                    await self._caller.say(codec.marker(marker))
+
+    def _tell(self, event: Event) -> Iterator[bytes]:
+        """The messages of one event, in moshi-server's order: Step, Word, EndWord, Marker."""
+        news = self._markers.follow(event)
+        match event:
+            case Vad(time, pauses):
+                self._pauses = pauses or NO_HEADS
+                heard = round(time * SAMPLE_RATE)
+                if (
+                    heard > self._heard
+                ):  # not for silence that a flush inserted: one Step for each frame of the client's
+                    self._heard = heard
+                    yield self._step()
+            case WordStarted(text, start, _):
+                yield codec.word(text, start)
+            case WordEnded(word) if news:
+                yield codec.end_word(word.stop)
+            case Flushed(number) if isinstance(number, int):
+                yield from map(codec.marker, self._markers.flushed(number))
+                yield self._step()  # one for all the silence: some clients wait for a Step behind the echo
+
+    def _step(self) -> bytes:
+        self._steps += 1
+        return codec.step(self._steps, self._pauses, self._received - self._heard)
+
+
+async def _turn_away(websocket: WebSocket, error: StreamError, gate: Gate) -> None:
+    """Without a right key: 401 before the upgrade; where tokens are taken, clients expect 4001 after it."""
+    if error.fault not in (Fault.UNAUTHENTICATED, Fault.FORBIDDEN):
+        await refuse(websocket, error)
+    elif gate.credentials.tokens:
+        await websocket.accept()
+        await websocket.close(error.fault.close_code, "Authentication failed")
+    elif error.fault is Fault.UNAUTHENTICATED:
+        await websocket.send_denial_response(Response(status_code=401))
+    else:
+        await refuse(websocket, error)
+
+
+def _unauthorized(error: StreamError, gate: Gate) -> Response:
+    if error.fault is Fault.UNAUTHENTICATED and not gate.credentials.tokens:
+        return Response(status_code=401)
+    return JSONResponse(body(error), error.fault.status)
+
+
+def _maps(events: Sequence[Event]) -> Iterator[dict[str, object]]:
+    for event in events:
+        match event:
+            case WordStarted(text, start, _):
+                yield {"type": "Word", "text": text, "start_time": start}
+            case WordEnded(word):
+                yield {"type": "EndWord", "stop_time": word.stop}

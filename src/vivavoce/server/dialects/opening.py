@@ -1,0 +1,28 @@
+"""Opening a stream: what the module is set up for, what the caller asked for, and a refusal that can be read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vivavoce.core import Fault, UnsupportedError
+from vivavoce.runtime import Runtime, Stream, StreamOptions
+from vivavoce.settings.modules import Module
+
+from ..errors import Refused
+
+
+def options_of(module: Module, **asked: object) -> StreamOptions:
+    """The module's options with what was asked for (and is not None) in their place. Raises Refused."""
+    base = StreamOptions(seed=module.seed, vad_head=module.vad_head, vad_threshold=module.vad_threshold)
+    try:
+        return replace(base, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]
+    except UnsupportedError as error:
+        raise Refused(Fault.INVALID_MESSAGE, "invalid_parameter", str(error)) from None
+
+
+def open_stream(runtime: Runtime, options: StreamOptions) -> Stream:
+    """A new stream. Raises StreamError as `Runtime.open` does, and Refused for what the model cannot do."""
+    try:
+        return runtime.open(options)
+    except UnsupportedError as error:
+        raise Refused(Fault.INVALID_MESSAGE, "unsupported", str(error)) from None

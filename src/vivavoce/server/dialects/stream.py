@@ -1,0 +1,239 @@
+"""/v1/stream: raw audio in, JSON out (docs/protocols.md); and /v1/transcribe for a whole recording."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from vivavoce.core import SAMPLE_RATE, Event, Fault, InvalidAudioError, StreamError, WordEnded
+from vivavoce.runtime import Runtime, Stream
+from vivavoce.settings import ServeSettings
+from vivavoce.settings.modules import Module
+
+from ..errors import Refused
+from ..gate import Gate
+from ..journal import Journal
+from . import stream_messages as messages
+from .caller import Caller, first_of
+from .msgpack import invalid
+from .opening import open_stream, options_of
+from .sound import Samples, sound
+from .upload import refuse_form, transcribe
+from .wishes import Wishes, wishes
+
+logger = logging.getLogger(__name__)
+LEGACY_END = b"EOS"  # a whole binary message
+MOST_BAD_MESSAGES = 20  # in a row
+WAITED_SECONDS = 0.05  # a push that took longer had to wait for room
+DELIBERATE = (1000, 1001)  # close codes of a client that does not mean to come back
+
+
+def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings) -> list[BaseRoute]:
+    """/v1/stream and /v1/transcribe for the first module; for every one also with /LABEL behind."""
+
+    async def talk(websocket: WebSocket) -> None:
+        with await gate.admit(websocket) as admitted:
+            asked = wishes(websocket.query_params)
+            stream = _open(asked, module, runtime)  # refused before the upgrade: with a status and Retry-After
+            try:
+                events = stream.events(asked.seq if asked.session else None)
+                await websocket.accept()
+                caller = Caller(websocket, admitted, settings.send_seconds)
+                with Journal(stream, runtime.name, dialect="stream", who=admitted.who) as journal:
+                    await Conversation(caller, stream, asked, settings, runtime, journal).run(events)
+            except WebSocketDisconnect as gone:
+                if gone.code not in DELIBERATE:
+                    stream.park()
+            except StreamError as error:
+                if error.fault.retry or error.fault is Fault.UNKNOWN_SESSION:
+                    stream.park()
+                raise
+            finally:
+                stream.close()
+
+    async def post(request: Request) -> Response:
+        with await gate.admit(request) as admitted:
+            refuse_form(request)
+            heard = await transcribe(request, runtime, options_of(module), "transcribe", admitted.who)
+            words = [event.word for event in heard.events if isinstance(event, WordEnded)]
+            return JSONResponse({
+                "text": " ".join(word.text for word in words),
+                "words": [
+                    {"text": word.text, "start": word.start, "stop": word.stop, "confidence": round(word.confidence, 4)}
+                    for word in words
+                ],
+                "duration": round(heard.seconds, 3),
+            })  # fmt: skip
+
+    return [
+        route
+        for end in ("", f"/{module.label}")
+        for route in (WebSocketRoute(f"/v1/stream{end}", talk), Route(f"/v1/transcribe{end}", post, methods=["POST"]))
+    ]
+
+
+def _open(asked: Wishes, module: Module, runtime: Runtime) -> Stream:
+    if asked.session is not None:
+        return runtime.resume(asked.session)
+    options = options_of(
+        module,
+        temperature=asked.temperature,
+        seed=asked.seed,
+        vad_head=asked.vad_head,
+        vad_threshold=asked.vad_threshold,
+        resumable=asked.resume,
+    )
+    return open_stream(runtime, options)
+
+
+class Conversation:
+    """One connection of one stream: the caller's bytes to samples, the stream's events to JSON."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        stream: Stream,
+        asked: Wishes,
+        settings: ServeSettings,
+        runtime: Runtime,
+        journal: Journal,
+    ) -> None:
+        assert runtime.info, "a stream was opened on a model that is not loaded"
+        self._caller, self._stream, self._asked, self._journal = caller, stream, asked, journal
+        self._model, self._ping_seconds = runtime.info.name, settings.ping_seconds
+        self._idle = min(asked.idle, settings.idle_seconds) if settings.idle_seconds else None
+        self._sound = sound(asked.format, asked.sample_rate)
+        self._acknowledged = stream.received
+        self._bad = 0  # messages in a row
+
+    async def run(self, events: AsyncIterator[Event]) -> None:
+        """Until the stream has ended. Raises WebSocketDisconnect, and StreamError once the client has been told."""
+        try:
+            await self._say(self._ready())
+            await first_of(self._speak(events), self._listen(), self._ping())
+            self._stream.park()  # so that a client that lost the connection just now can still fetch its last words
+            await self._caller.close()
+        except StreamError as error:
+            await self._caller.close(error, messages.encode(messages.error(error)))
+            raise
+        except WebSocketDisconnect:
+            await self._keep_rest()
+            raise
+
+    def _ready(self) -> dict[str, object]:
+        stream, rate = self._stream, self._asked.sample_rate
+        return {
+            "type": "ready",
+            "session": stream.id,
+            "model": self._model,
+            "sample_rate": rate,
+            "samples": round(stream.received * rate / SAMPLE_RATE),
+            "flushes": stream.asked,
+            "ended": stream.ended,
+        }
+
+    # --- from the caller ---
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self._next()
+            try:
+                await self._heed(message)
+                self._bad = 0
+            except InvalidAudioError as error:
+                await self._complain(StreamError(Fault.INVALID_MESSAGE, str(error)))
+            except StreamError as error:
+                if error.fault is not Fault.INVALID_MESSAGE:
+                    raise
+                await self._complain(error)
+
+    async def _next(self) -> bytes | str:
+        try:
+            async with asyncio.timeout(None if self._stream.ended else self._idle):
+                return await self._caller.hear()
+        except TimeoutError:
+            hint = "send keepalive while there is no audio, or ask for more with ?idle=SECONDS"
+            why = f"neither audio nor keepalive for {self._idle:g} s"
+            raise Refused(Fault.CLIENT_TIMEOUT, "client_timeout", why, hint) from None
+
+    async def _heed(self, message: bytes | str) -> None:
+        if isinstance(message, str):
+            await self._obey(messages.control(message))
+        elif message == LEGACY_END and not self._sound.cut:
+            await self._obey(messages.EndControl())
+        elif self._stream.ended:
+            raise invalid("audio after eos: the stream has ended")
+        else:
+            for samples in self._sound.read(message):
+                await self._push(samples)
+
+    async def _obey(self, control: messages.Control) -> None:
+        match control:
+            case messages.KeepAlive():
+                self._stream.keepalive()
+            case _ if self._stream.ended:
+                raise invalid("the stream has ended: nothing but keepalive is taken after eos")
+            case messages.FlushControl(id):
+                await self._push(self._sound.rest())
+                self._stream.flush(id)
+            case messages.EndControl():
+                await self._push(self._sound.rest())
+                self._stream.end()
+
+    async def _push(self, samples: Samples) -> None:
+        if not len(samples):
+            return
+        began = time.monotonic()
+        await self._stream.push(samples)
+        waited = time.monotonic() - began > WAITED_SECONDS
+        if self._asked.resume and (waited or self._stream.received - self._acknowledged >= SAMPLE_RATE):
+            self._acknowledged = self._stream.received
+            await self._say({"type": "ack", "samples": self._acknowledged * self._asked.sample_rate // SAMPLE_RATE})
+
+    async def _complain(self, error: StreamError) -> None:
+        self._bad += 1
+        if self._bad >= MOST_BAD_MESSAGES:
+            raise StreamError(Fault.INVALID_MESSAGE, f"{self._bad} bad messages in a row; the last: {error}")
+        logger.info("A bad message: %s", error)
+        await self._say(messages.error(error))
+
+    async def _keep_rest(self) -> None:
+        """The connection was lost: what the resampler holds back is the stream's, for whoever resumes it."""
+        if self._asked.resume and not self._stream.ended:
+            with contextlib.suppress(StreamError):
+                if len(rest := self._sound.rest()):
+                    await self._stream.push(rest)
+
+    # --- to the caller ---
+
+    async def _speak(self, events: AsyncIterator[Event]) -> None:
+        async for event in events:
+            self._journal.saw(event)
+            if message := messages.event(event, self._asked):
+                if self._asked.resume:
+                    message["seq"] = self._stream.position
+                await self._say(message)
+        await self._say(
+            {"type": "end", "samples": round(self._stream.received * self._asked.sample_rate / SAMPLE_RATE)}
+        )
+
+    async def _ping(self) -> None:
+        if not self._ping_seconds:
+            await asyncio.Event().wait()
+        while True:
+            quiet = time.monotonic() - self._caller.said_at
+            if quiet >= self._ping_seconds:
+                await self._say({"type": "ping"})
+            else:
+                await asyncio.sleep(self._ping_seconds - quiet)
+
+    async def _say(self, message: dict[str, object]) -> None:
+        await self._caller.say(messages.encode(message))

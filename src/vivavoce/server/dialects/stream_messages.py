@@ -1,0 +1,110 @@
+"""The JSON messages of /v1/stream: events and signals out, controls in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from vivavoce.core import Event, Flushed, Healed, StreamError, Token, TurnEnded, Vad, WordEnded, WordStarted
+
+from ..errors import body
+from .msgpack import invalid
+from .wishes import Wishes
+
+LONGEST_CONTROL = 4_096  # characters
+LONGEST_ID = 256  # characters of a flush's id
+
+
+@dataclass(frozen=True)
+class FlushControl:
+    """Everything said so far, now."""
+
+    id: int | str
+
+
+@dataclass(frozen=True)
+class EndControl:
+    """No more audio will come."""
+
+
+@dataclass(frozen=True)
+class KeepAlive:
+    """The caller is there, though it sends no audio."""
+
+
+Control = FlushControl | EndControl | KeepAlive
+
+
+def control(text: str) -> Control:
+    """A text frame. Raises StreamError(INVALID_MESSAGE)."""
+    if text.strip() == "EOS":
+        return EndControl()
+    message = _object(text)
+    match message.get("type"):
+        case "flush":
+            return FlushControl(_id(message.get("id", 0)))
+        case "eos":
+            return EndControl()
+        case "keepalive":
+            return KeepAlive()
+        case other:
+            raise invalid(f"unknown type {json.dumps(other)[:40]}; the controls are flush, eos and keepalive")
+
+
+def _object(text: str) -> dict[str, Any]:
+    if len(text) > LONGEST_CONTROL:
+        raise invalid(f"a control of {len(text)} characters; {LONGEST_CONTROL} is the most")
+    try:
+        message = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        message = None
+    if not isinstance(message, dict):
+        raise invalid('a text message must be a JSON object like {"type":"flush"}; audio is sent in binary messages')
+    return message
+
+
+def _id(id: object) -> int | str:
+    if isinstance(id, str) and len(id) <= LONGEST_ID:
+        return id
+    if isinstance(id, int) and not isinstance(id, bool) and -(2**63) <= id < 2**63:
+        return id
+    raise invalid(f"the id of a flush must be an integer of 64 bits or a text of at most {LONGEST_ID} characters")
+
+
+def event(event: Event, asked: Wishes) -> dict[str, object] | None:
+    """What to tell of an event; None when it was not asked for."""
+    match event:
+        case Token(text, start):
+            return {"type": "token", "text": text, "start": start}
+        case WordStarted(text, start, confidence) if asked.words:
+            return {"type": "word_start", "text": text, "start": start, "confidence": round(confidence, 4)}
+        case WordEnded(word) if asked.words:
+            confidence = round(word.confidence, 4)
+            return {"type": "word", "text": word.text, "start": word.start, "stop": word.stop, "confidence": confidence}
+        case Vad(time, pauses) if asked.vad:
+            return {"type": "vad", "time": time, "pauses": [round(pause, 4) for pause in pauses]}
+        case TurnEnded(time):
+            return {"type": "vad_end", "time": time}
+        case Flushed(id):
+            return {"type": "flushed", "id": id}
+        case Healed(time, silent):
+            return {"type": "healed", "time": time, "silent": silent}
+    return None
+
+
+def error(error: StreamError) -> dict[str, object]:
+    """A complaint, or the last message before a close."""
+    message: dict[str, object] = {"type": "error", "code": error.fault.name.lower(), "message": str(error)}
+    if hint := body(error)["hint"]:
+        message["hint"] = hint
+    if error.retry_after is not None:
+        message["retry_after"] = error.retry_after
+    return message
+
+
+def encode(message: dict[str, object]) -> str:
+    """As text, compact."""
+    return msgspec.json.encode(message).decode()
