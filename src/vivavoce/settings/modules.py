@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..core import FRAME_SECONDS
 
-Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-HttpPath = Annotated[str, StringConstraints(pattern=r"^/\S*$")]
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        raise ValueError("should be auto, cpu, cuda, cuda:N or mps")
+    return value
+
+
+def _path(value: str) -> str:
+    if not re.fullmatch(r"/[\w.~/-]*", value, re.ASCII):
+        raise ValueError("should begin with / and hold letters, digits and . _ ~ - / only")
+    return value
+
+
+Device = Annotated[str, AfterValidator(_device)]
+HttpPath = Annotated[str, AfterValidator(_path)]
 
 
 class Engine(BaseModel):

@@ -5,7 +5,7 @@ Strict about kinds, as the reference is; unknown keys are kept aside, to be warn
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,8 +19,11 @@ class Table(BaseModel):
         """Dotted names of the keys that no table of the reference has."""
         names = list(self.model_extra or {})
         for key in type(self).model_fields:
-            if isinstance(table := getattr(self, key), Table):
-                names += [f"{key}.{name}" for name in table.unknown()]
+            value = getattr(self, key)
+            inner = value.items() if isinstance(value, dict) else [("", value)]
+            for label, table in inner:
+                if isinstance(table, Table):
+                    names += [f"{key}.{label}.{name}".replace("..", ".") for name in table.unknown()]
         return names
 
 
@@ -63,6 +66,20 @@ class ExtraHeads(Table):
     dim: int
 
 
+class Lut(Table):
+    type: Literal["Lut"]
+    n_bins: int
+    dim: int
+    possible_values: list[str]
+
+
+class ContinuousAttribute(Table):
+    type: Literal["ContinuousAttribute"]
+    dim: int
+    scale_factor: float
+    max_period: float
+
+
 class Model(Table):
     audio_vocab_size: int = Field(ge=1)
     text_in_vocab_size: int = Field(ge=1)
@@ -71,7 +88,7 @@ class Model(Table):
     transformer: Transformer
     depformer: Depformer | None = None
     extra_heads: ExtraHeads | None = None
-    conditioners: dict[str, dict[str, Any]] | None = None
+    conditioners: dict[str, Annotated[Lut | ContinuousAttribute, Field(discriminator="type")]] | None = None
 
 
 class Asr(Table):
@@ -92,28 +109,43 @@ class BatchedAsr(Asr):
     batch_size: int = Field(ge=1)
 
 
-class PyBatchedAsr(Table):
+class Scripted(Table):
+    """Run by a Python script inside moshi-server: its own, whose keys are known, or the user's."""
+
+    PY: ClassVar[frozenset[str]] = frozenset()
     path: str
+    script: str | None = None
+    py: dict[str, Any] | None = None
+
+    def unknown(self) -> list[str]:
+        own = [] if self.script else [f"py.{key}" for key in self.py or {} if key not in self.PY]
+        return super().unknown() + own
+
+
+_PLACES = {"log_folder", "hf_repo", "mimi_weight", "config_path", "device"}
+_MODEL = _PLACES | {"moshi_weight", "tokenizer", "temp", "debug"}
+
+
+class PyBatchedAsr(Scripted):
+    PY = frozenset(_MODEL | {"asr_delay_in_tokens"})
     batch_size: int
     text_tokenizer_file: str
     asr_delay_in_tokens: int
-    script: str | None = None
-    py: dict[str, Any] | None = None
 
 
-class Py(Table):
-    path: str
+class Py(Scripted):
+    PY = frozenset(
+        _MODEL
+        | {"n_q", "voice_folder", "default_voice", "cfg_coef", "interleaved_text_only"}
+        | {"max_padding", "initial_padding", "final_padding", "padding_between", "padding_bonus"}
+    )
     batch_size: int
     text_tokenizer_file: str
     text_bos_token: int
-    script: str | None = None
-    py: dict[str, Any] | None = None
 
 
-class PyPost(Table):
-    path: str
-    script: str | None = None
-    py: dict[str, Any] | None = None
+class PyPost(Scripted):
+    PY = frozenset(_PLACES | {"dry_fraction", "num_cpu_threads"})
 
 
 class TtsGeneration(Table):

@@ -36,8 +36,14 @@ def _address(value: str) -> str:
         raise ValueError("should be an IP address or localhost") from None
 
 
+def _filled(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value():
+        raise ValueError("should not be empty")
+    return value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_items)]
-Secret = Annotated[SecretStr, Field(min_length=1)]
+Secret = Annotated[SecretStr, AfterValidator(_filled)]
 Secrets = Annotated[tuple[Secret, ...], BeforeValidator(_items)]
 Place = Annotated[Path, AfterValidator(Path.expanduser)]
 
