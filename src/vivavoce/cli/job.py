@@ -14,7 +14,7 @@ from vivavoce.core import ExitCode, Transcript, VivavoceError
 from .console import complain, note
 from .formats import Result, Style
 from .inputs import Input, expand
-from .outputs import choose
+from .outputs import Output, choose
 from .progress import bar
 
 
@@ -31,11 +31,20 @@ class Hears(Protocol):
         """(index, result) as each finishes; what goes wrong with one is its own result."""
 
 
-def run(arguments: Sequence[str], target: str | None, style: Style, load: Callable[[int], Hears]) -> int:
-    """Transcribe; the exit code of the first input that failed. `load` is told how many recordings there are."""
+def run(
+    arguments: Sequence[str],
+    target: str | None,
+    style: Style,
+    load: Callable[[int], Hears],
+    output: Output | None = None,
+) -> int:
+    """Transcribe; the exit code of the first input that failed. `load` is told how many recordings there are.
+
+    Results go to `output`, or else to where `target` says.
+    """
     found = [_check(item) for item in expand(arguments)]
     tracks = [item for item in found if isinstance(item, _Recording)]
-    output = choose(target, [track.input for track in tracks], len(found), style)
+    output = output or choose(target, [track.input for track in tracks], len(found), style)
     failures = {place: item for place, item in enumerate(found) if isinstance(item, VivavoceError)}
     for error in failures.values():
         complain(str(error))

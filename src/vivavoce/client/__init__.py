@@ -1,0 +1,34 @@
+"""The client: live streams to a vivavoce server, or to any that speaks one of its dialects.
+
+async with connect("ws://localhost:8080") as stream:
+    await stream.send(samples)
+    await stream.end()
+    async for event in stream:
+        print(event)
+"""
+
+from .address import AddressError, redacted
+from .connect import connect
+from .events import ClientEvent, Connected, ConnectionEvent, Disconnected, Dropped, Gap, ServerError
+from .faults import ConnectionFailedError
+from .recording import Heard, hear, transcribe
+from .stream import Patience, SttStream
+
+__all__ = [
+    "AddressError",
+    "ClientEvent",
+    "Connected",
+    "ConnectionEvent",
+    "ConnectionFailedError",
+    "Disconnected",
+    "Dropped",
+    "Gap",
+    "Heard",
+    "Patience",
+    "ServerError",
+    "SttStream",
+    "connect",
+    "hear",
+    "redacted",
+    "transcribe",
+]

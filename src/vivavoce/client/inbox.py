@@ -1,0 +1,43 @@
+"""Events on their way to the caller: in order, bounded, ended once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from .events import ClientEvent
+
+
+class Inbox:
+    """A queue that ends: what waits is still given, then every `next` raises the same."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: deque[ClientEvent] = deque()
+        self._changed = asyncio.Condition()
+        self.over = False
+        self.error: Exception | None = None
+
+    async def put(self, event: ClientEvent) -> None:
+        """Waits while `limit` events are unread."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._waiting) < self._limit or self.over)
+            self._waiting.append(event)
+            self._changed.notify_all()
+
+    async def end(self, error: Exception | None = None) -> None:
+        """No more events; ending twice is ending once."""
+        async with self._changed:
+            if not self.over:
+                self.over, self.error = True, error
+            self._changed.notify_all()
+
+    async def next(self) -> ClientEvent:
+        """The oldest event. Raises StopAsyncIteration, or the error, after the last one."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._waiting or self.over)
+            if not self._waiting:
+                raise self.error or StopAsyncIteration
+            event = self._waiting.popleft()
+            self._changed.notify_all()
+            return event
