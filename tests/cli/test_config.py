@@ -92,8 +92,7 @@ def test_validate_goes_on_behind_a_wrong_file_and_exits_with_1(verb: list[str], 
     done = run(*verb, "wrong.toml", "nowhere.toml", SHIPPED[0])
     assert done.code == 1
     assert done.err.startswith("vivavoce: wrong.toml: [modules.asr] lm_model_file is missing; ")
-    assert "wrong.toml: [modules.asr] batch_size is missing
-" in done.err
+    assert "wrong.toml: [modules.asr] batch_size is missing" in done.err
     assert "vivavoce: nowhere.toml: No such file or directory" in done.err
     assert done.out.startswith(f"{SHIPPED[0]}: ok, serves asr at /api/asr-streaming")
 
