@@ -23,6 +23,10 @@ class Clock:
         self._index += 1
         self._borders.append(self._borders[-1] + heard)
 
+    def restart(self) -> None:
+        """The next token is of a context that was begun afresh: at first it speaks of no audio. The time goes on."""
+        self._index = 0
+
     @property
     def now(self) -> int:
         """All the audio stepped so far."""

@@ -28,10 +28,15 @@ class Framer:
 
     def __init__(self, prefix_frames: int) -> None:
         self._rest: Samples = np.zeros(0, np.float32)  # fewer than 1920 samples
-        self._queue = deque([Frame(None)] * prefix_frames)
+        self._queue = deque[Frame]()
+        self.precede(prefix_frames)
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def precede(self, silent_frames: int) -> None:
+        """Silence before all that waits: what the model wants to hear first in a new context."""
+        self._queue.extendleft([Frame(None)] * silent_frames)
 
     def push(self, samples: Samples) -> None:
         """Appends audio, 1-D float32; raises InvalidAudioError and changes nothing when it is not usable."""

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from vivavoce.core import FRAME_SIZE, Event, Flushed, VivavoceError, seconds
+from vivavoce.core import FRAME_SIZE, Event, Flushed, Healed, VivavoceError, seconds
 from vivavoce.session.clock import Clock
 from vivavoce.session.frames import Frame, Framer, Samples
+from vivavoce.session.heal import Levels, Watch
 from vivavoce.session.profile import SttProfile
 from vivavoce.session.spelling import Speller
 from vivavoce.session.turns import Turns
 from vivavoce.session.words import WordBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A frame whose step has not come back."""
+
+    frame: Frame
+    level: Levels  # of the caller's samples
+    afresh: bool  # the first of a slot that was opened afresh
 
 
 class SttSession:
@@ -24,16 +35,26 @@ class SttSession:
     that first token is not given to the session. Frames may be taken ahead; their steps come back in order. The
     events depend on the audio, the flushes and the tokens, never on how the audio was cut or when it was stepped.
 
-    Raises UnsupportedError when the model has VAD heads but not `vad_head`, or for a threshold outside 0 to 1.
+    With `heal_seconds`, so much speech without any word ends in `Healed`, and `needs_reset` says that the slot has to
+    be opened afresh. Frames that were taken by then belong to the old context: their steps come back as ever. The
+    stream's clock goes on.
+
+    Raises UnsupportedError when the model has VAD heads but not `vad_head`, for a threshold outside 0 to 1, and for
+    `heal_seconds` that are neither 0 (never) nor at least 1.
     """
 
-    def __init__(self, profile: SttProfile, *, vad_head: int = 2, vad_threshold: float = 0.5) -> None:
-        self._flush_frames = profile.flush_frames
+    def __init__(
+        self, profile: SttProfile, *, vad_head: int = 2, vad_threshold: float = 0.5, heal_seconds: float = 0.0
+    ) -> None:
+        self._prefix_frames, self._flush_frames = profile.prefix_frames, profile.flush_frames
         self._framer = Framer(profile.prefix_frames)
-        self._taken: deque[Frame] = deque()
+        self._taken: deque[_Taken] = deque()
         self._clock = Clock(profile.delay_frames)
         self._words = WordBuilder(Speller(profile.pieces), self._clock)
         self._turns = Turns(profile.vad_heads, vad_head, vad_threshold)
+        self._watch = Watch(heal_seconds, profile.delay_seconds)
+        self._needs_reset = False
+        self._afresh = False  # the next frame taken is the first of a new context
         self._ended = False
 
     def push(self, samples: Samples) -> None:
@@ -72,23 +93,44 @@ class SttSession:
         return self._ended and not self._framer and not self._taken
 
     def take(self) -> Samples:
-        """The next frame to step, [1920], the receiver's own; only while `pending`."""
+        """The next frame to step, [1920], the receiver's own; only while `pending` and after heeding `needs_reset`."""
         assert self.pending, "no frame is ready to be taken"
+        assert not self._needs_reset, "the slot must be opened afresh before the next frame"
         frame = self._framer.pop()
-        self._taken.append(frame)
+        heard = None if frame.samples is None else frame.samples[: frame.heard]
+        self._taken.append(_Taken(frame, self._watch.measure(heard), self._afresh))
+        self._afresh = False
         return np.zeros(FRAME_SIZE, np.float32) if frame.samples is None else frame.samples
+
+    def needs_reset(self) -> bool:
+        """Whether the slot must be closed and opened again before the next frame is taken; says so once."""
+        needed, self._needs_reset = self._needs_reset, False
+        return needed
 
     def stepped(self, token: int, logprob: float, vad: Sequence[float]) -> list[Event]:
         """What the oldest taken frame told: its text token, that token's log-probability, a pause for each VAD head."""
         assert self._taken, "a step came back of a frame that was never taken"
         assert not math.isnan(logprob), "a step came back with a log-probability that is not a number"
-        frame = self._taken.popleft()
-        self._clock.advance(frame.heard)
-        words = list(self._words.hear(token, logprob))
-        if frame.closes:
-            words.extend(self._words.close())
+        taken = self._taken.popleft()
+        words = list(self._hear(taken, token, logprob))
         events = self._turns.follow(seconds(self._clock.now), vad, words)
-        return [*events, frame.answer] if frame.answer else events
+        if taken.frame.answer:
+            events.append(taken.frame.answer)
+        silent = self._watch.follow(taken.level, words)
+        if silent and (self.pending or not self._ended):
+            self._needs_reset = self._afresh = True
+            self._framer.precede(self._prefix_frames)
+            events.append(Healed(seconds(self._clock.now), silent))
+        return events
+
+    def _hear(self, taken: _Taken, token: int, logprob: float) -> Iterator[Event]:
+        if taken.afresh:  # the word that the old context had begun will not go on
+            yield from self._words.close()
+            self._clock.restart()
+        self._clock.advance(taken.frame.heard)
+        yield from self._words.hear(token, logprob)
+        if taken.frame.closes:
+            yield from self._words.close()
 
     def _refuse_after_end(self, what: str) -> None:
         if self._ended:
