@@ -33,13 +33,13 @@ class Answer:
 class Server:
     """`with Server("--slots", "2") as server:` at a free port of the loopback address."""
 
-    def __init__(self, *flags: str, environment: Mapping[str, str] = {}) -> None:
+    def __init__(self, *flags: str, environment: Mapping[str, str] = {}, stderr: int = subprocess.PIPE) -> None:
         self.lines: list[str] = []
         self._listening = threading.Event()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("VIVAVOCE_")}
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error::ResourceWarning", "-m", "vivavoce", "serve", "--port", "0", *flags],
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             env={**clean, "OMP_NUM_THREADS": "1", **environment},
         )
@@ -88,15 +88,18 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
         self.wait()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+    def hear(self, line: str) -> None:
+        """A line of its log."""
+        self.lines.append(line.rstrip("\n"))
+        if "Listening on" in line:
+            self._listening.set()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip("\n"))
-            if "Listening on" in line:
-                self._listening.set()
+        for line in self.process.stderr or ():
+            self.hear(line)
         self._listening.set()  # it will not any more
 
 

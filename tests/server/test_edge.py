@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import logging
 from collections.abc import Iterator
@@ -51,6 +52,10 @@ async def fine(request: Request) -> Response:
     return PlainTextResponse("fine")
 
 
+async def swallow(request: Request) -> Response:
+    return PlainTextResponse(str(len(await request.body())))
+
+
 async def slow(websocket: WebSocket) -> None:
     """Reads one message and then none for longer than a pong may take; then counts."""
     await websocket.accept()
@@ -72,12 +77,13 @@ def address() -> Iterator[str]:
     routes = [
         Route("/fail/{fault}", fail, methods=["GET", "POST"]),
         Route("/fine", fine),
+        Route("/swallow", swallow, methods=["POST"]),
         WebSocketRoute("/refuse/{fault}", refuse),
         WebSocketRoute("/accept/{fault}", accept_and_fail),
         WebSocketRoute("/slow", slow),
         WebSocketRoute("/quiet", quiet),
     ]
-    app = Starlette(routes=routes, middleware=[Middleware(Edge)])
+    app = Starlette(routes=routes, middleware=[Middleware(Edge, 1000)])
     with serving(app, ServeSettings(port=0), ws_ping_interval=0.1, ws_ping_timeout=0.2) as address:
         yield address
 
@@ -127,6 +133,19 @@ def test_a_fault_after_the_upgrade_is_a_close_code_with_a_reason(address: str, f
     close = asyncio.run(_closed(address, fault)).rcvd
     assert close is not None
     assert close.code == code and close.reason and "secret" not in close.reason
+
+
+def test_a_body_is_read_up_to_the_limit(address: str) -> None:
+    assert fetch(f"http://{address}/swallow", body=bytes(1000)).body == b"1000"
+    large = fetch(f"http://{address}/swallow", body=bytes(1001))
+    assert (large.status, large.json()["message"]) == (413, "the body has more than 1000 bytes; that is the limit")
+
+
+def test_a_body_in_chunks_that_says_no_length_is_limited_too(address: str) -> None:
+    connection = http.client.HTTPConnection(address)
+    connection.request("POST", "/swallow", iter([bytes(600), bytes(600)]))
+    assert connection.getresponse().status == 413
+    connection.close()
 
 
 def test_a_long_reason_is_cut_between_letters() -> None:

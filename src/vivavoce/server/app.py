@@ -44,9 +44,8 @@ def create_app(settings: ServeSettings, runtimes: Mapping[str, Runtime], metrics
     routes.append(_root(settings, status))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Edge), *_cors(settings)],
+        middleware=[Middleware(Edge, settings.upload_bytes), *_cors(settings)],
         exception_handlers={HTTPException: _http_error},
-        max_body_size=settings.upload_bytes,
     )
     app.state.status, app.state.gate = status, gate
     return app

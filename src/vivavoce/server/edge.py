@@ -24,10 +24,13 @@ _STARTS = ("http.response.start", "websocket.http.response.start", "websocket.ac
 
 
 class Edge:
-    """ASGI middleware. A caller's own x-request-id is kept when it is plain; else one is made."""
+    """ASGI middleware. A caller's own x-request-id is kept when it is plain; else one is made.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    The body of a request ends with TOO_LARGE where it passes `most_bytes`.
+    """
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app, self._most_bytes = app, most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or one websocket."""
@@ -37,7 +40,7 @@ class Edge:
         answer = _Answer(send, Headers(scope=scope).get("x-request-id", ""))
         began = time.monotonic()
         try:
-            await self._app(scope, receive, answer)
+            await self._app(scope, _bounded(receive, self._most_bytes), answer)
         except (ClientDisconnect, WebSocketDisconnect):
             logger.debug("Request %s: the client has gone", answer.id)
         except StreamError as error:
@@ -69,6 +72,21 @@ class _Answer:
             MutableHeaders(scope=message)["x-request-id"] = self.id  # an accept message may come without headers
         self.closed |= message["type"] == "websocket.close"
         await self._send(message)
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        if message["type"] == "http.request":
+            taken += len(message.get("body", b""))
+        if taken > most:
+            raise StreamError(Fault.TOO_LARGE, f"the body has more than {most} bytes; that is the limit")
+        return message
+
+    return bounded
 
 
 async def _refuse(scope: Scope, receive: Receive, answer: _Answer, error: StreamError) -> None:

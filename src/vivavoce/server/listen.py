@@ -52,5 +52,7 @@ def url(settings: ServeSettings, listener: socket.socket, scheme: str = "http") 
 
 
 def _why(error: OSError) -> str:
-    text = error.strerror or str(error)
+    if error.errno is None or error.errno < 0:  # a name that cannot be resolved
+        return error.strerror or str(error)
+    text = os.strerror(error.errno)
     return text[:1].lower() + text[1:]
