@@ -58,10 +58,10 @@ def test_unknown_keys_are_named_and_change_nothing(toml: Write) -> None:
     loaded = load(config=toml('prot = 1\n[warmup]\nenabled = false\nfast = 1\n[modules.a]\ntype = "stt"\nslot = 3\n'))
     assert [warning.split(": ", 1)[1] for warning in loaded.warnings] == [
         "warmup.fast is not a known key and has no effect",
+        "warmup.enabled has no effect: the engine always warms up",
         "prot is not a known key and has no effect; is port meant?",
         "modules.a.slot is not a known key and has no effect; is slots meant?",
     ]
-    assert not loaded.settings.warmup
     assert loaded.settings.served[0].slots == 16
 
 
@@ -73,6 +73,8 @@ def test_unknown_keys_are_named_and_change_nothing(toml: Write) -> None:
         ('[modules.a]\ntype = "stt"\npath = "x"\n', r"\[modules.a\]: path should begin with / .* found 'x'"),
         ('[modules.a]\ntype = "stt"\nslots = 0\n', r"\[modules.a\]: slots should be greater .* found 0"),
         ('[modules.a]\ntype = "stt"\n[modules.b]\ntype = "stt"\n', "a and b have the same path /api/asr-streaming"),
+        ("slots = true\n", "slots should not be true or false"),
+        ('[modules.a]\ntype = "stt"\nslots = true\n', r"\[modules.a\] slots should not be true or false"),
         ("modules = 3\n", "modules should be tables"),
         ("[modules]\na = 3\n", r"\[modules.a\] should be a table, found 3"),
         ('log_dir = "/x/$NOT_SET/y"\n', "log_dir: the variable NOT_SET of '/x/\\$NOT_SET/y' is not set"),

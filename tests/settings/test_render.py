@@ -33,7 +33,7 @@ def test_every_value_is_shown_with_its_origin(toml: Write) -> None:
     text = as_toml(load({"slots": "2"}, path, environment={"VIVAVOCE_SEED": "3", "LM_TEMP_TEXT": "0.5"}))
     for line in (
         f"port = 1  # {path}", "slots = 2  # --slots", "seed = 3  # environment VIVAVOCE_SEED",
-        "temperature = 0.5  # environment LM_TEMP_TEXT", "warmup = true  # default", "# threads is not set  # default",
+        "temperature = 0.5  # environment LM_TEMP_TEXT", "silent = false  # default", "# threads is not set  # default",
     ):  # fmt: skip
         assert line in text.splitlines()
 

@@ -54,12 +54,16 @@ class Document:
             if tables["api_keys"] == ["public_token"]:
                 self.warnings.append(f"{self.path}: the key public_token is known to everybody")
         if isinstance(warmup := tables.get("warmup"), dict):  # the fork's table
-            self._unknown([f"warmup.{key}" for key in warmup if key != "enabled"], ["warmup.enabled"])
-            tables["warmup"] = warmup.get("enabled", True)
+            del tables["warmup"]
+            self._unknown([f"warmup.{key}" for key in warmup if key != "enabled"], ())
+            if warmup.get("enabled", True) is not True:
+                self.warnings.append(f"{self.path}: warmup.enabled has no effect: the engine always warms up")
         self._unknown([key for key in tables if key not in KEYS], KEYS)
-        for key in tables.keys() & KEYS:
+        for key in sorted(tables.keys() & KEYS):
             where = f"{self.path}: {key}"
             value = tables[key]
+            if isinstance(value, bool) and ServeSettings.model_fields[key].annotation is not bool:
+                raise SettingsError(f"{where} should not be true or false")  # pydantic would take it for 1 or 0
             if key == "model" and isinstance(value, str) and value.startswith("hf://"):
                 self.values[key] = value  # a whole repository is meant
             else:
@@ -82,6 +86,8 @@ class Document:
     def _own(self, label: str, table: dict[str, Any], where: str, environment: Mapping[str, str]) -> None:
         self._unknown([f"modules.{label}.{key}" for key in table if key not in MODULE_KEYS], MODULE_KEYS)
         keys = {key: value for key, value in table.items() if key in MODULE_KEYS}
+        if wrong := next((key for key, value in keys.items() if isinstance(value, bool)), None):
+            raise SettingsError(f"{where} {wrong} should not be true or false")
         for key in keys.keys() & {"lm_file", "mimi_file", "tokenizer_file", "model"}:
             if key != "model" or not str(keys[key]).startswith("hf://"):
                 keys[key] = resolve(keys[key], f"{where} {key}", environment)

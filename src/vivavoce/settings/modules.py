@@ -42,7 +42,6 @@ class Engine(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63, description="Of the sampling, when the temperature is above 0.")
     vad_head: int | None = Field(None, ge=0, description="The head whose pauses end a turn; else the model's own.")
     vad_threshold: float = Field(0.5, ge=0, le=1, description="Probability of a pause at which a turn ends.")
-    warmup: bool = Field(True, description="Run some steps before /ready says yes.")
 
 
 class Module(Engine):
