@@ -20,7 +20,20 @@ from .console import complain, set_up
 
 VERBS = {
     verb: f"vivavoce.cli.{verb}"
-    for verb in ("transcribe", "stream", "mic", "serve", "worker", "validate", "config", "models", "train", "bench")
+    for verb in (
+        "transcribe",
+        "stream",
+        "mic",
+        "smoke",
+        "token",
+        "serve",
+        "worker",
+        "validate",
+        "config",
+        "models",
+        "train",
+        "bench",
+    )
 }
 
 

@@ -17,7 +17,7 @@ from .wire import Frame, Problem, Ready, Signal
 
 RESUME = 20.0  # seconds for the first message of a session that goes on
 FIRST_MESSAGE = 2.0  # seconds; servers that never say `ready` exist
-KEEPALIVE = 15.0  # seconds without anything to send
+KEEPALIVE = 5.0  # seconds without anything to send; servers have been known to lose patience after 10
 
 
 class Link:
@@ -74,7 +74,7 @@ class Link:
 
     async def _write(self) -> None:
         talk = self._talk
-        while not (talk.backlog.end_sent and talk.wire.patience() is None):
+        while not (talk.finished or (talk.backlog.end_sent and talk.wire.patience() is None)):
             if talk.backlog:
                 frame = self._frame(talk.backlog.next())
                 talk.taken.set()

@@ -234,10 +234,14 @@ class SttStream:
         ) as socket:
             self.opened = asyncio.get_running_loop().time()
             link = Link(socket, self._target, self._talk)
-            await link.greet()
-            if not opened.done():
-                opened.set_result(None)
-            await link.run()
+            try:
+                await link.greet()
+                if not opened.done():
+                    opened.set_result(None)
+                await link.run()
+            except Exception:
+                await socket.close(1011)  # 1000 would tell the server that nobody comes back for the session
+                raise
 
 
 def _check(samples: NDArray[np.float32]) -> None:

@@ -27,6 +27,7 @@ class Talk:
         self.progress = False  # something was told since the last failure
         self.finished = False
         self.connections = 0
+        self._known = 0  # samples of the session that the server had when it was last resumed
         self.to_send = asyncio.Event()
         self.taken = asyncio.Event()  # audio was sent or acknowledged, or the stream is over
 
@@ -34,6 +35,8 @@ class Talk:
         """A connection stands; `ready` is the server's first message, if that is what it was."""
         self.said, resumed = None, self.session is not None
         if resumed and ready is not None:
+            self.progress = ready.samples > self._known
+            self._known = ready.samples
             if lost := self.backlog.rewind(ready.samples, ready.flushes, ready.ended):
                 start = self.backlog.clock.caller(seconds(ready.samples))
                 await self.inbox.put(Gap(start, start + seconds(lost)))
@@ -49,6 +52,7 @@ class Talk:
         for event in self.wire.closing(seconds(self.backlog.position)):
             await self.hear(event)
         self.wire.begin()
+        self._known = 0
         begins = seconds(self.backlog.restart(round(self.heard * core.SAMPLE_RATE)))
         if begins > self.heard:
             await self.inbox.put(Gap(self.heard, begins))

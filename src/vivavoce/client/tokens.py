@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,9 @@ import jwt
 
 from vivavoce.core import VivavoceError
 
+logger = logging.getLogger(__name__)
 VARIABLE = "BETTER_AUTH_SECRET"
+SHORT = 32  # bytes (RFC 7518, 3.2)
 LONGEST = 24 * 366 * 10  # hours; a date beyond the calendar is a mistake
 
 
@@ -78,7 +82,12 @@ def mint(
     claims = _claims(begins, ends, user or os.environ.get("MOSHI_USER_ID") or f"user-{uuid.uuid4()}")
     if status is not None:
         claims["user"]["status"] = status
-    return jwt.encode(claims, secret, algorithm="HS256")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The HMAC key is")  # said below, in one line
+        token = jwt.encode(claims, secret, algorithm="HS256")
+    if len(secret.encode()) < SHORT:
+        logger.warning("the secret has fewer than %d bytes, which makes tokens easy to forge", SHORT)
+    return token
 
 
 def _claims(begins: datetime, ends: datetime, user: str) -> dict[str, Any]:
