@@ -22,6 +22,8 @@ OUTSIDE = {  # libraries that a room must not touch
     "session": {"torch", "asyncio", "socket", "time", "threading"},
     "engine": {"asyncio", "socket", "time", "threading"},
     "nn": {"threading", "pathlib", "os"},
+    "server": {"torch"},
+    "client": {"torch"},
 }
 
 
@@ -64,7 +66,13 @@ def test_a_file_imports_only_from_rooms_above_its_own(path: Path) -> None:
     assert not libraries & OUTSIDE.get(room, set())
 
 
-@pytest.mark.parametrize("module", ["vivavoce", "vivavoce.core", "vivavoce.audio", "vivavoce.session", "vivavoce.cli"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "vivavoce", "vivavoce.core", "vivavoce.audio", "vivavoce.session", "vivavoce.cli", "vivavoce.runtime",
+        "vivavoce.server", "vivavoce.server.serving", "vivavoce.client",
+    ],
+)  # fmt: skip
 def test_importing_what_needs_no_model_does_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

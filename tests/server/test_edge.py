@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from vivavoce.core import Fault, InvalidAudioError, StreamError
 from vivavoce.server import errors
 from vivavoce.server.edge import Edge
+from vivavoce.server.http import PunctualHttp
 from vivavoce.settings import ServeSettings
 
 from .asgi import serving
@@ -84,7 +85,8 @@ def address() -> Iterator[str]:
         WebSocketRoute("/quiet", quiet),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Edge, 1000)])
-    with serving(app, ServeSettings(port=0), ws_ping_interval=0.1, ws_ping_timeout=0.2) as address:
+    hasty = type("HastyHttp", (PunctualHttp,), {"head_seconds": 0.5})
+    with serving(app, ServeSettings(port=0), http=hasty, ws_ping_interval=0.1, ws_ping_timeout=0.2) as address:
         yield address
 
 
@@ -198,16 +200,33 @@ def test_a_client_far_ahead_whose_pong_waits_behind_its_audio_is_not_dropped(add
 
 
 def test_a_client_that_answers_no_ping_is_dropped(address: str) -> None:
-    async def mute() -> bytes:
-        host, port = address.split(":")
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(
+    said = asyncio.run(
+        last_words(
+            address,
             b"GET /quiet HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
         )
-        said = await reader.read()  # until the server ends it
-        writer.close()
-        return said
-
-    said = asyncio.run(asyncio.wait_for(mute(), 30))
+    )
     assert b"keepalive ping timeout" in said
+
+
+async def last_words(address: str, *pieces: bytes) -> bytes:
+    """What the server says to this, until it ends the connection."""
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        return await asyncio.wait_for(reader.read(), 30)
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("pieces", [(), (b"GET /fine HTTP/1.1\r\nHost: x\r\n",)], ids=["nothing", "half a head"])
+def test_who_never_finishes_asking_is_not_waited_for(address: str, pieces: tuple[bytes, ...]) -> None:
+    assert asyncio.run(last_words(address, *pieces)) == b""
+
+
+def test_a_head_without_end_is_cut(address: str) -> None:
+    head = b"GET /fine HTTP/1.1\r\n" + b"x: y\r\n" * 20_000
+    assert b"400" in asyncio.run(last_words(address, head))

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from vivavoce import audio
 
 from .process import PATIENCE, Server, fetch
 
-SILENCE = bytes(4 * 1920)  # a frame
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.flac"
 MOSHI_READY = bytes.fromhex("81a474797065a55265616479")
 
 
@@ -318,33 +320,42 @@ def temporary(tmp_path: Path) -> dict[str, str]:
     return {"TMPDIR": str(tmp_path / "tmp")}
 
 
-def test_streams_finish_after_sigterm_and_nothing_is_left(temporary: dict[str, str]) -> None:
-    async def talk(server: Server) -> None:
+def test_streams_under_way_at_sigterm_lose_no_word_and_nothing_is_left(temporary: dict[str, str]) -> None:
+    digits = audio.load(EXAMPLE).astype("<f4").tobytes()
+    said = EXAMPLE.with_suffix(".txt").read_text().replace(",", "").replace(".", "").strip()
+    middle = len(digits) // 2 + 3  # in the midst of a word, of a frame and of a sample
+
+    async def speak(websocket: ClientConnection, told: asyncio.Event) -> str:
+        assert json.loads(await websocket.recv())["type"] == "ready"
+        await websocket.send(digits[:middle])
+        await told.wait()
+        await websocket.send(digits[middle:])
+        await websocket.send('{"type": "eos"}')
+        messages = [json.loads(message) async for message in websocket]
+        assert websocket.close_code == 1000
+        return "".join(message["text"] for message in messages if message["type"] == "token").strip()
+
+    async def talk(server: Server) -> list[str]:
         uri = server.url.replace("http", "ws") + "/v1/stream"
-        async with connect(uri, proxy=None) as one, connect(uri, proxy=None) as two:
-            for websocket in (one, two):
-                assert json.loads(await websocket.recv())["type"] == "ready"
-                await websocket.send(SILENCE)
+        told = asyncio.Event()
+        async with contextlib.AsyncExitStack() as stack:
+            callers = [await stack.enter_async_context(connect(uri, proxy=None)) for _ in range(4)]
+            speaking = [asyncio.create_task(speak(caller, told)) for caller in callers]
             server.signal()
-            await asyncio.to_thread(server.wait_for, "Draining: 2 open streams")
+            await asyncio.to_thread(server.wait_for, "Draining: 4 open streams")
             ready = await asyncio.to_thread(server.get, "/ready")
             assert (ready.status, ready.json()["status"]) == (503, "draining")
             with pytest.raises(InvalidStatus) as caught:
-                async with connect(uri, proxy=None):
-                    pass
+                await stack.enter_async_context(connect(uri, proxy=None))
             assert caught.value.response.status_code == 503
             assert json.loads(caught.value.response.body or b"")["code"] == "going_away"
-            for websocket in (one, two):
-                await websocket.send(SILENCE * 5)
-                await websocket.send('{"type": "eos"}')
-                said = [json.loads(message) async for message in websocket]
-                assert all(message["type"] != "error" for message in said)
-                assert websocket.close_code == 1000
+            told.set()
+            return await asyncio.gather(*speaking)
 
-    with Server("--slots", "3", environment=temporary) as server:
+    with Server("--slots", "5", environment=temporary) as server:
         server.wait_ready()
         engines = children_of(server)
-        asyncio.run(talk(server))
+        assert asyncio.run(talk(server)) == [said] * 4
         assert server.wait() == 0
     assert engines and gone(engines)
     assert list(Path(temporary["TMPDIR"]).iterdir()) == []

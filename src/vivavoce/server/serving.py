@@ -89,7 +89,7 @@ class Service:
         began = time.monotonic()
         await asyncio.gather(*(runtime.start() for runtime in self._runtimes.values()))
         await asyncio.gather(*(runtime.wait_ready() for runtime in self._runtimes.values()))
-        if not self._settings.silent:
+        if not (self._settings.silent or self._settings.log_json):
             banner.show(self._settings, self._runtimes, self._listener)
         logger.info("Ready after %.1f s", time.monotonic() - began)
 
