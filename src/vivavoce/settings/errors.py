@@ -14,6 +14,9 @@ class SettingsError(VivavoceError):
 
     exit_code = ExitCode.USAGE
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message.replace("\n", "\\n"))  # keys may hold anything; the message is one line
+
 
 Where = Callable[[tuple[int | str, ...]], str]
 

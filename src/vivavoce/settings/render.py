@@ -48,7 +48,7 @@ def as_toml(loaded: Loaded) -> str:
 
 
 def _key(label: str) -> str:
-    return label if label.replace("-", "").replace("_", "").isalnum() and label.isascii() else json.dumps(label)
+    return label if label.replace("-", "").replace("_", "").isalnum() and label.isascii() else f"{_toml(label)}"
 
 
 def _line(name: str, value: Any, origin: str | None) -> str:
