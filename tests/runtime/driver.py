@@ -59,9 +59,10 @@ def told(word: Word) -> tuple[str, float, float]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Look again and again; the test's own time limit is the only one."""
-    while not condition():
-        await asyncio.sleep(0.005)
+    """Look again and again; the limit only keeps a test that has failed from standing still."""
+    async with asyncio.timeout(120):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 def kill(runtime: Runtime, sig: int = signal.SIGKILL) -> None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 
 import pytest
 
-from vivavoce.core import Fault, Flushed, StreamError, WordEnded
-from vivavoce.runtime import EngineSpec, Limits, Runtime
+from vivavoce.runtime import Runtime
 
-from .driver import Samples, Spoken, events, kill, running, sample, send, spoken, until
+from .driver import Samples, Spoken, events, kill, spoken, until
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_kill_9_at_any_moment_changes_no_word(
     runner: asyncio.Runner, runtime: Runtime, digits: Samples, said: Spoken, seed: int
 ) -> None:
-    """Three streams that began at different times; the engine is killed three times, at random points of their lives."""
+    """Three streams that began at different times; the engine is killed again and again, at random points."""
     draw = random.Random(seed)
 
     async def main() -> None:

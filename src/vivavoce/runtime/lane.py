@@ -53,7 +53,7 @@ class Lane:
         self.received = self.steps = self.asked = 0  # samples, frames, flushes
         self.begun = asyncio.get_running_loop().time()  # the first audio, once there is some
         self.flushes = deque[float]()  # when those unanswered were asked for
-        self.session = _session(info, options)
+        self.session = _session(info, options, limits)
         self.backlog = Backlog(limits.event_backlog, options.resumable)
         self.patience = Patience(limits, fail)
         self._info = info
@@ -70,13 +70,18 @@ class Lane:
 
     # --- the caller's side ---
 
-    async def push(self, samples: Samples) -> None:
-        """Take audio when there is room; raises the stream's fault when it ends meanwhile."""
-        while self.session.pending >= self._most_waiting and not self.backlog.closed:
-            self.patience.hold()
-            self._room.clear()
-            await self._room.wait()
-        self.must_go_on()
+    @property
+    def full(self) -> bool:
+        """Whether as much audio waits as may."""
+        return self.session.pending >= self._most_waiting
+
+    async def room(self) -> None:
+        """Until `full` may have changed, or whose stream it is."""
+        self.patience.hold()
+        self._room.clear()
+        await self._room.wait()
+
+    def push(self, samples: Samples) -> None:
         self.session.push(samples)
         self.patience.hear()
         if not self.received:
@@ -85,7 +90,6 @@ class Lane:
         self.feed()
 
     def flush(self, id: int | str, now: float) -> None:
-        self.must_go_on()
         if len(self.flushes) >= MOST_FLUSHES:
             raise StreamError(Fault.RATE_LIMITED, f"{MOST_FLUSHES} flushes wait for their answer")
         self.session.flush(id)
@@ -95,14 +99,20 @@ class Lane:
         self.feed()
 
     def end(self) -> None:
-        self.must_go_on()
         self.session.end()
         self.patience.end()
         self.feed()
 
     def must_go_on(self) -> None:
+        """Raises the fault for which the stream was ended."""
         if self.backlog.error:
             raise self.backlog.error
+
+    def held_by(self, holder: object) -> None:
+        """From now on that one is in charge, or nobody; whoever waits at another end looks again."""
+        self.holder = holder
+        self.backlog.wake()
+        self._room.set()
 
     def over(self, error: StreamError | None = None) -> None:
         """No more events will come, and no audio is taken."""
@@ -135,10 +145,11 @@ class Lane:
     def feed(self) -> None:
         """Send frames ahead, as many as may be on their way."""
         while self._engine and self.number is not None and self.session.pending and len(self._sent) < AHEAD:
-            sent = _Sent(self.session.take(), False)
+            afresh = self.session.needs_reset()  # asked first: it speaks of the frame that is taken next
+            sent = _Sent(self.session.take(), afresh)
             self._sent.append(sent)
             self._engine.send(Frame(self.number, sent.samples.tobytes(), sent.afresh))
-        if self.session.pending < self._most_waiting:
+        if not self.full:
             self._room.set()
 
     def opened(self, token: int | None) -> None:
@@ -165,7 +176,8 @@ class Lane:
         self._history = History(token, *info.snapshot_frames, info.n_q, self.temperature, self.options.seed)
 
 
-def _session(info: ModelInfo, options: StreamOptions) -> SttSession:
+def _session(info: ModelInfo, options: StreamOptions, limits: Limits) -> SttSession:
     profile = SttProfile(info.pieces, info.delay_seconds, info.silence_prefix_seconds, info.vad_heads)
     head = info.vad_head if options.vad_head is None else options.vad_head
-    return SttSession(profile, vad_head=head, vad_threshold=options.vad_threshold)
+    heal = limits.heal_seconds if options.heal else 0.0
+    return SttSession(profile, vad_head=head, vad_threshold=options.vad_threshold, heal_seconds=heal)

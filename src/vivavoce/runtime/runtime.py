@@ -107,7 +107,7 @@ class Runtime:
             raise StreamError(Fault.GOING_AWAY)
 
     async def restart(self) -> None:
-        """Move every stream to a new engine process; nothing moves, and StreamError(UNAVAILABLE), when it cannot load."""
+        """Move every stream to a new engine process. When it cannot load, nothing moves: StreamError(UNAVAILABLE)."""
         assert self._supervisor, "a runtime that was not started cannot restart"
         await self._supervisor.restart()
 

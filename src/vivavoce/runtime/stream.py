@@ -35,8 +35,7 @@ class Stream:
     def __init__(self, lane: Lane, keeper: Keeper) -> None:
         self._lane, self._keeper = lane, keeper
         self.created = time()
-        lane.holder = self
-        lane.backlog.wake()  # whoever held it before
+        lane.held_by(self)
 
     @property
     def id(self) -> str:
@@ -88,7 +87,10 @@ class Stream:
         Raises InvalidAudioError, which changes nothing, and VivavoceError after `end`.
         """
         self._must_hold()
-        await self._lane.push(samples)
+        while self._lane.full and self._held and not self._lane.backlog.closed:
+            await self._lane.room()
+        self._must_hold()
+        self._lane.push(samples)
 
     def flush(self, id: int | str) -> None:
         """Ask for everything said so far, now: `Flushed(id)` follows the last word. VivavoceError after `end`."""
@@ -111,7 +113,7 @@ class Stream:
         `after`: read on behind the event of that number, which a resumable stream can repeat as long as it is not older
         than `event_backlog` events; else StreamError(UNKNOWN_SESSION).
         """
-        self._must_hold()
+        self._must_be_held()
         if after is not None:
             self._lane.backlog.seek(after)
         return self._read()
@@ -119,13 +121,13 @@ class Stream:
     def park(self) -> None:
         """The connection was lost: a resumable stream is kept for `Runtime.resume`, any other is closed."""
         if self._held:
-            self._lane.holder = None
+            self._lane.held_by(None)
             self._keeper.park(self._lane)
 
     def close(self) -> None:
         """The caller is gone for good; the slot is free at once."""
         if self._held:
-            self._lane.holder = None
+            self._lane.held_by(None)
             self._keeper.close(self._lane)
 
     @property
@@ -134,6 +136,9 @@ class Stream:
 
     def _must_hold(self) -> None:
         self._lane.must_go_on()
+        self._must_be_held()
+
+    def _must_be_held(self) -> None:
         if not self._held:
             raise StreamError(Fault.NORMAL, "the session goes on elsewhere or was closed")
 
@@ -148,4 +153,4 @@ class Stream:
                 return
             else:
                 await backlog.wait()
-        self._must_hold()
+        self._must_be_held()
