@@ -64,14 +64,9 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
             refuse_form(request)
             heard = await transcribe(request, runtime, options_of(module), "transcribe", admitted.who)
             words = [event.word for event in heard.events if isinstance(event, WordEnded)]
-            return JSONResponse({
-                "text": " ".join(word.text for word in words),
-                "words": [
-                    {"text": word.text, "start": word.start, "stop": word.stop, "confidence": round(word.confidence, 4)}
-                    for word in words
-                ],
-                "duration": round(heard.seconds, 3),
-            })  # fmt: skip
+            text = " ".join(word.text for word in words)
+            maps = [messages.word_map(word) for word in words]
+            return JSONResponse({"text": text, "words": maps, "duration": round(heard.seconds, 3)})
 
     return [
         route

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from vivavoce.core import Event, Flushed, Healed, StreamError, Token, TurnEnded, Vad, WordEnded, WordStarted
+from vivavoce.core import Event, Flushed, Healed, StreamError, Token, TurnEnded, Vad, Word, WordEnded, WordStarted
 
 from ..errors import body
 from .msgpack import invalid
@@ -78,21 +78,26 @@ def event(event: Event, asked: Wishes) -> dict[str, object] | None:
     """What to tell of an event; None when it was not asked for."""
     match event:
         case Token(text, start):
-            return {"type": "token", "text": text, "start": start}
+            return {"type": "token", "text": text, "start": _time(start)}
         case WordStarted(text, start, confidence) if asked.words:
-            return {"type": "word_start", "text": text, "start": start, "confidence": round(confidence, 4)}
+            return {"type": "word_start", "text": text, "start": _time(start), "confidence": round(confidence, 4)}
         case WordEnded(word) if asked.words:
-            confidence = round(word.confidence, 4)
-            return {"type": "word", "text": word.text, "start": word.start, "stop": word.stop, "confidence": confidence}
+            return {"type": "word", **word_map(word)}
         case Vad(time, pauses) if asked.vad:
-            return {"type": "vad", "time": time, "pauses": [round(pause, 4) for pause in pauses]}
+            return {"type": "vad", "time": _time(time), "pauses": [round(pause, 4) for pause in pauses]}
         case TurnEnded(time):
-            return {"type": "vad_end", "time": time}
+            return {"type": "vad_end", "time": _time(time)}
         case Flushed(id):
             return {"type": "flushed", "id": id}
         case Healed(time, silent):
-            return {"type": "healed", "time": time, "silent": silent}
+            return {"type": "healed", "time": _time(time), "silent": _time(silent)}
     return None
+
+
+def word_map(word: Word) -> dict[str, object]:
+    """A word and its times."""
+    times = {"start": _time(word.start), "stop": _time(word.stop)}
+    return {"text": word.text, **times, "confidence": round(word.confidence, 4)}
 
 
 def error(error: StreamError) -> dict[str, object]:
@@ -103,6 +108,10 @@ def error(error: StreamError) -> dict[str, object]:
     if error.retry_after is not None:
         message["retry_after"] = error.retry_after
     return message
+
+
+def _time(seconds: float) -> float:
+    return round(seconds, 5)  # finer than a sample
 
 
 def encode(message: dict[str, object]) -> str:
