@@ -13,7 +13,7 @@ from pathlib import Path
 import zmq
 import zmq.asyncio
 
-from vivavoce.core import VivavoceError
+from vivavoce.core import ExitCode, VivavoceError
 
 from . import messages
 from .messages import EngineSpec, Failed, FromEngine, Load, Ready, Stepped, ToEngine
@@ -26,9 +26,9 @@ _LEVELS = logging.getLevelNamesMapping()
 class LoadError(VivavoceError):
     """The process did not become ready; `told` when it said why itself, and another try would end alike."""
 
-    def __init__(self, reason: str, told: bool) -> None:
+    def __init__(self, reason: str, told: bool, exit_code: int = ExitCode.FAILURE) -> None:
         super().__init__(reason)
-        self.told = told
+        self.told, self.exit_code = told, ExitCode(exit_code)
 
 
 class EngineProcess:
@@ -132,8 +132,8 @@ class EngineProcess:
         match message:
             case Ready():
                 self._ready.set_result(message)
-            case Failed(reason):
-                self._ready.set_exception(LoadError(reason, told=True))
+            case Failed(reason, exit_code):
+                self._ready.set_exception(LoadError(reason, told=True, exit_code=exit_code))
             case _:
                 self.steps += isinstance(message, Stepped)
                 self._hear(message)

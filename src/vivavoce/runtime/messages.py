@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from vivavoce.core import FRAME_SIZE
+from vivavoce.core import FRAME_SIZE, ExitCode
 from vivavoce.engine.snapshot import Snapshot
 
 
@@ -115,6 +115,7 @@ class Failed(Message):
     """The model cannot be loaded; the process ends."""
 
     reason: str  # one line
+    exit_code: int = ExitCode.FAILURE  # of a command that needed the model
 
 
 class Opened(Message):

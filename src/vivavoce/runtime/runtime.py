@@ -8,7 +8,7 @@ import logging
 import secrets
 from typing import Literal
 
-from vivavoce.core import Fault, StreamError, VivavoceError
+from vivavoce.core import ExitCode, Fault, StreamError, VivavoceError
 from vivavoce.settings.limits import Limits
 
 from .engine_process import EngineProcess
@@ -36,6 +36,7 @@ class Runtime:
     def __init__(self, spec: EngineSpec, limits: Limits, metrics: Metrics, name: str = "stt") -> None:
         self.spec, self.limits, self.name = spec, limits, name
         self.error: str | None = None  # why the engine is broken
+        self._exit_code = ExitCode.FAILURE  # of a command that cannot do without it
         self.info: ModelInfo | None = None
         self.slots = spec.slots
         self.restarts = 0
@@ -102,7 +103,9 @@ class Runtime:
         """Return when the model is loaded; StreamError(UNAVAILABLE) with the loader's one line when it cannot be."""
         await self._settled.wait()
         if self.error is not None:
-            raise StreamError(Fault.UNAVAILABLE, self.error)
+            failure = StreamError(Fault.UNAVAILABLE, self.error)
+            failure.exit_code = self._exit_code
+            raise failure
         if self._stopped:
             raise StreamError(Fault.GOING_AWAY)
 
@@ -277,9 +280,9 @@ class Runtime:
         for lane in self._lanes.values():
             lane.engine_lost()
 
-    def engine_broken(self, reason: str) -> None:
+    def engine_broken(self, reason: str, exit_code: ExitCode) -> None:
         """No other engine will come."""
-        self.error = reason
+        self.error, self._exit_code = reason, exit_code
         self._fail_all(StreamError(Fault.UNAVAILABLE, reason))
         self._settled.set()
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import zmq.asyncio
 
-from vivavoce.core import Fault, StreamError
+from vivavoce.core import ExitCode, Fault, StreamError
 
 from .engine_process import EngineProcess, LoadError
 from .messages import EngineSpec, FromEngine, ModelInfo, Ready
@@ -34,7 +34,7 @@ class Crew(Protocol):
     def engine_lost(self) -> None:
         """The engine has ended; another will come."""
 
-    def engine_broken(self, reason: str) -> None:
+    def engine_broken(self, reason: str, exit_code: ExitCode) -> None:
         """No other engine will come."""
 
     def hear(self, message: FromEngine) -> None:
@@ -91,19 +91,19 @@ class Supervisor:
             await old.kill("its streams were moved")
 
     async def _run(self) -> None:
-        failures, reason = 0, ""
+        failures, reason, exit_code = 0, "", ExitCode.FAILURE
         while failures < MOST_FAILURES:
             if failures:
                 await asyncio.sleep(min(BACKOFF[1], BACKOFF[0] * 2 ** (failures - 1)))
             try:
                 engine = await self._running()
             except LoadError as error:
-                failures, reason = failures + 1, str(error)
+                failures, reason, exit_code = failures + 1, str(error), error.exit_code
                 log.error("The engine cannot be loaded (attempt %d): %s", failures, reason)
                 if error.told and not self._loaded:
                     break
                 continue
-            reason = await engine.gone()
+            reason, exit_code = await engine.gone(), ExitCode.FAILURE
             if engine is not self.engine:  # its streams were moved
                 failures = 0
                 continue
@@ -112,7 +112,7 @@ class Supervisor:
             self.engine = None
             self._crew.engine_replaced("stall" if engine.stalled else "crash")
             self._crew.engine_lost()
-        self._crew.engine_broken(reason)
+        self._crew.engine_broken(reason, exit_code)
 
     async def _running(self) -> EngineProcess:
         """The engine; a new one when there is none."""

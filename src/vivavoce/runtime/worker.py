@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vivavoce.core import FRAME_SIZE, VivavoceError
+from vivavoce.core import FRAME_SIZE, ExitCode, VivavoceError
 
 from . import messages
 from .cost import StepCost
@@ -160,7 +160,7 @@ def main() -> None:
         if not isinstance(error, VivavoceError):  # whose one line is made for users
             log.exception("The model cannot be loaded")
         lines = str(error).splitlines() or [type(error).__name__]
-        link.send([Failed(lines[0])])
+        link.send([Failed(lines[0], error.exit_code if isinstance(error, VivavoceError) else ExitCode.FAILURE)])
         link.close()
         sys.exit(1)
     link.send([Ready(info, steps)])
