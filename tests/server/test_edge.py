@@ -227,6 +227,11 @@ def test_who_never_finishes_asking_is_not_waited_for(address: str, pieces: tuple
     assert asyncio.run(last_words(address, *pieces)) == b""
 
 
+def test_a_body_that_comes_with_its_head_is_not_taken_for_one(address: str) -> None:
+    head = b"POST /swallow HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n"
+    assert b"413" in asyncio.run(last_words(address, head + bytes(100_000))).splitlines()[0]
+
+
 def test_a_head_without_end_is_cut(address: str) -> None:
     head = b"GET /fine HTTP/1.1\r\n" + b"x: y\r\n" * 20_000
     assert b"400" in asyncio.run(last_words(address, head))

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ import pytest
 from vivavoce.core import Fault, StreamError, Token, Word, WordEnded
 from vivavoce.server import traces
 from vivavoce.server.journal import Journal
+
+from .process import Server
 
 
 @dataclass
@@ -83,8 +86,6 @@ def collector() -> Iterator[Collector]:
 
 def test_a_span_for_every_stream(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("opentelemetry.sdk")
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     end = traces.set_up("one")
@@ -94,17 +95,38 @@ def test_a_span_for_every_stream(collector: Collector, monkeypatch: pytest.Monke
         raise StreamError(Fault.CLIENT_TIMEOUT)
     end()
     assert traces.tracer() is None
-    spans = [
+    spans = spans_at(collector)
+    shared = {"session": "01234567", "model": "stt", "audio_seconds": 2.0}
+    assert spans == [
+        {**shared, "dialect": "moshi", "words": 1, "fault": "none"},
+        {**shared, "dialect": "stream", "words": 0, "fault": "CLIENT_TIMEOUT"},
+    ]
+
+
+def test_the_server_sends_its_last_span_before_it_ends(collector: Collector) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    there = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}", "NO_PROXY": "127.0.0.1"}
+    recording = (Path(__file__).parents[2] / "examples" / "digits.flac").read_bytes()
+    with Server("--otel", "--slots", "1", environment=there) as server:
+        server.wait_ready()
+        assert server.get("/api/asr-streaming", body=recording).status == 200
+        server.signal()
+        assert server.wait() == 0
+    [span] = spans_at(collector)
+    assert len(str(span.pop("session"))) == 8 and span.pop("audio_seconds")
+    assert span == {"model": "stt", "dialect": "moshi", "words": 22, "fault": "none"}
+
+
+def spans_at(collector: Collector) -> list[dict[str, object]]:
+    """The attributes of every span that has arrived."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    return [
         {attribute.key: value(attribute.value) for attribute in span.attributes}
         for body in collector.bodies
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans
         for scope in resource.scope_spans
         for span in scope.spans
-    ]
-    shared = {"session": "01234567", "model": "stt", "audio_seconds": 2.0}
-    assert spans == [
-        {**shared, "dialect": "moshi", "words": 1, "fault": "none"},
-        {**shared, "dialect": "stream", "words": 0, "fault": "CLIENT_TIMEOUT"},
     ]
 
 

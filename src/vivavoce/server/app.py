@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,7 +22,7 @@ from vivavoce.settings import ServeSettings
 from .dialects import moshi, stream
 from .edge import Edge
 from .gate import Gate
-from .status import Status, build_info
+from .status import Status, build_info, stream_paths
 
 _PAGES = ("/ready", "/health", "/api/status", "/api/modules_info", "/api/build_info", "/metrics")
 _HEADERS = ["authorization", "content-type", "kyutai-api-key", "modal-key", "modal-secret", "x-request-id"]
@@ -57,7 +58,7 @@ def _information(status: Status, registry: CollectorRegistry) -> list[BaseRoute]
         return JSONResponse(body, 200 if body["status"] == "ready" else 503, {"cache-control": "no-store"})
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return [
         Route("/ready", ready),
@@ -86,7 +87,7 @@ def _root(settings: ServeSettings, status: Status) -> BaseRoute:
     if settings.static_dir and settings.static_dir.is_dir():
         return Mount("/", StaticFiles(directory=settings.static_dir, html=True))
 
-    streams = [module.path for module in settings.served]
+    streams = stream_paths(settings)
     return Route("/", _tells(lambda: {"name": "vivavoce", "status": status.state, "streams": streams, "see": _PAGES}))
 
 

@@ -15,6 +15,7 @@ from vivavoce.runtime import Runtime
 from vivavoce.settings import ServeSettings
 
 from .listen import url
+from .status import stream_paths
 
 
 def show(settings: ServeSettings, runtimes: Mapping[str, Runtime], listener: socket.socket) -> None:
@@ -37,14 +38,10 @@ def lines(settings: ServeSettings, runtimes: Mapping[str, Runtime], listener: so
     """What stands in it, as names and texts."""
     address = url(settings, listener)
     sockets = url(settings, listener, "ws")
-    rows = [("open", address), ("streams", ", ".join(sockets + path for path in _paths(settings)))]
+    rows = [("open", address), ("streams", ", ".join(sockets + path for path in stream_paths(settings)))]
     rows += [(label, _engine(runtime)) for label, runtime in runtimes.items()]
     rows += [("auth", _auth(settings)), ("limits", _limits(settings)), ("status", f"{address}/api/status")]
     return rows
-
-
-def _paths(settings: ServeSettings) -> list[str]:
-    return [*(module.path for module in settings.served), "/v1/stream"]
 
 
 def _engine(runtime: Runtime) -> str:
@@ -57,7 +54,8 @@ def _engine(runtime: Runtime) -> str:
 def _auth(settings: ServeSettings) -> str:
     if not settings.protected:
         return "off: everyone on this machine may connect" if settings.loopback else "off: everyone may connect"
-    kinds = [f"{len(settings.api_keys)} API keys"] if settings.api_keys else []
+    number = len(settings.api_keys)
+    kinds = [f"{number} API key{'s' if number > 1 else ''}"] if number else []
     kinds += ["tokens"] if settings.jwt_secret else []
     kinds += ["Modal's headers"] if settings.modal_headers else []
     return "on: " + ", ".join(kinds)

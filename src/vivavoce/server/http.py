@@ -25,10 +25,9 @@ class PunctualHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the socket."""
         self._head_bytes += len(data)
-        if self._late and self._head_bytes > HEAD_BYTES:
-            self.send_400_response(f"the head of the request has more than {HEAD_BYTES} bytes")
-            return
         super().data_received(data)
+        if self._late and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"the head of the request has more than {HEAD_BYTES} bytes")
 
     def on_message_begin(self) -> None:
         """Another request on the connection."""

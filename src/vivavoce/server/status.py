@@ -72,8 +72,8 @@ class Status:
             {
                 "type": "batched_asr",
                 "path": module.path,
-                "lm": _file(runtime, "lm"),
-                "audio_tokenizer": _file(runtime, "mimi"),
+                "lm": _file(runtime, "lm") or module.lm_file or module.model or "",
+                "audio_tokenizer": _file(runtime, "mimi") or module.mimi_file or module.model or "",
                 "used_slots": str(runtime.slots_used),
                 "total_slots": str(runtime.slots),
             }
@@ -85,6 +85,13 @@ class Status:
 
     def _uptime(self) -> int:
         return int(time.time() - self.started)
+
+
+def stream_paths(settings: ServeSettings) -> list[str]:
+    """Where streams can be opened: each module's own path, and the JSON protocol's."""
+    modules = settings.served
+    named = [f"/v1/stream/{module.label}" for module in modules] if len(modules) > 1 else []
+    return [*(module.path for module in modules), "/v1/stream", *named]
 
 
 def build_info() -> dict[str, str]:
