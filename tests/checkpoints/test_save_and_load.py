@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vivavoce.checkpoints import SttModel, load, load_stt, save_stt
+from vivavoce.checkpoints import Instead, SttModel, load, load_stt, save_stt
 from vivavoce.checkpoints.model import languages
 from vivavoce.core import CheckpointError
 from vivavoce.nn.rows import Rows
@@ -133,13 +135,13 @@ def test_weights_of_another_name_are_used_when_named(model: SttModel, folder: Pa
 
 
 def test_the_embedded_model_is_the_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vivavoce.settings.EMBEDDED", folder.parent)
+    monkeypatch.setattr("vivavoce.settings.sources.EMBEDDED", folder.parent)
     assert load_stt(device="cpu").config.name == "small"
     assert load_stt("small", device="cpu").config.name == "small"
 
 
 def test_an_installation_without_embedded_model_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vivavoce.settings.EMBEDDED", tmp_path)
+    monkeypatch.setattr("vivavoce.settings.sources.EMBEDDED", tmp_path)
     with pytest.raises(CheckpointError, match="no embedded model"):
         load_stt()
 
@@ -188,3 +190,31 @@ def test_the_released_codec_needs_no_description(folder: Path, edit: Callable[..
 )
 def test_languages_are_read_off_the_released_names(name: str, spoken: tuple[str, ...]) -> None:
     assert languages(name) == spoken
+
+
+def test_single_files_can_come_from_elsewhere(model: SttModel, folder: Path, tmp_path: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    moved = {}
+    for part, key in (("lm", "moshi_name"), ("mimi", "mimi_name"), ("tokenizer", "tokenizer_name")):
+        moved[part] = str((folder / config[key]).rename(tmp_path / f"moved.{part}"))
+    loaded = load_stt(folder, device="cpu", instead=Instead(**moved))
+    assert_equal(model.lm, loaded.lm)
+    assert loaded.files == moved
+    with pytest.raises(CheckpointError, match="expected a file"):
+        load_stt(folder, device="cpu", instead=Instead(lm=str(tmp_path)))
+
+
+def test_an_lm_can_hear_fewer_codebooks_than_it_was_trained_with(model: SttModel, folder: Path) -> None:
+    """As moshi-server's audio_codebooks: the tables of the others are left in the file."""
+    fewer = load_stt(folder, device="cpu", instead=Instead(codebooks=2)).lm
+    assert fewer.config == replace(model.lm.config, n_q=2)
+    text, codes = torch.tensor([[1, 2]]), torch.randint(64, (1, 2, 4))
+    silent = codes.clone()
+    silent[..., 2:] = -1  # an id that adds nothing
+    assert torch.allclose(fewer(text, codes[..., :2])[0], model.lm(text, silent)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("codebooks", [0, 5])
+def test_codebooks_that_the_lm_does_not_have_are_refused(folder: Path, codebooks: int) -> None:
+    with pytest.raises(CheckpointError, match=f"hears 1 to 4 codebooks, not {codebooks}"):
+        load_stt(folder, device="cpu", instead=Instead(codebooks=codebooks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from ..core import CheckpointError, UnsupportedError
 from ..nn.lm import Lm, LmConfig
 from ..nn.mimi import Mimi, MimiConfig
+from ..settings import locate
 from . import pytorch, trfs
 from .config import Fields
 from .folder import Folder, HubFolder, open_folder
@@ -25,8 +27,25 @@ _DTYPE_NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class Instead:
+    """What is taken instead of the model's own: files, each a path or `hf://owner/name/file`, and fewer codebooks.
+
+    Only for the PyTorch and candle layouts: a -trfs folder is one file.
+    """
+
+    lm: str | None = None
+    mimi: str | None = None
+    tokenizer: str | None = None
+    codebooks: int | None = None  # how many of those that the LM was trained with it hears
+
+
 def load_stt(
-    source: str | Path | None = None, *, device: str = "auto", dtype: str | torch.dtype | None = None
+    source: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str | torch.dtype | None = None,
+    instead: Instead = Instead(),
 ) -> SttModel:
     """Load a speech-to-text model.
 
@@ -34,6 +53,7 @@ def load_stt(
     `hf://owner/name/file` on the hub; the name of an embedded model; None for the embedded default.
     `device`: a torch device, or "auto" for CUDA where there is one.
     `dtype` of the LM: by default the file's, but fp32 for small models on the CPU. The codec is always fp32.
+    `instead`: single files and the number of codebooks that replace the model's own.
 
     Raises CheckpointError (the files), DownloadError (the hub), UnsupportedError (the device).
     """
@@ -43,11 +63,15 @@ def load_stt(
     config = Fields.read(folder.get("config.json"))
     wanted = None if dtype is None else _dtype(dtype)
     if config.values.get("model_type") == trfs.MODEL_TYPE:
+        if instead != Instead():
+            raise UnsupportedError(f"{folder.name}: a -trfs model is one file, of which no part can be replaced")
         return _load_trfs(folder, config, target, wanted)
-    return _load_pytorch(folder, config, target, wanted)
+    return _load_pytorch(folder, config, target, wanted, instead)
 
 
-def _load_pytorch(folder: Folder, config: Fields, device: torch.device, dtype: torch.dtype | None) -> SttModel:
+def _load_pytorch(
+    folder: Folder, config: Fields, device: torch.device, dtype: torch.dtype | None, instead: Instead
+) -> SttModel:
     pytorch.check_supported(config)
     stt = config.section("stt_config")
     tokenizer = config.text("tokenizer_name")
@@ -59,15 +83,30 @@ def _load_pytorch(folder: Folder, config: Fields, device: torch.device, dtype: t
         vad_head=stt.integer("vad_head", SttConfig.vad_head),
         languages=stt.strings("languages") or languages(tokenizer),
     )
-    lm_tensors = Tensors.open([folder.get(folder.weights or config.text("moshi_name", "model.safetensors"))])
-    mimi_tensors = Tensors.open([folder.get(config.text("mimi_name"))])
+    lm_file = _file(instead.lm) or folder.get(folder.weights or config.text("moshi_name", "model.safetensors"))
+    mimi_path = _file(instead.mimi) or folder.get(config.text("mimi_name"))
+    lm_tensors, mimi_tensors = Tensors.open([lm_file]), Tensors.open([mimi_path])
     lm = pytorch.lm_config(config, Sizes(lm_tensors))
+    if instead.codebooks is not None:
+        lm, lm_tensors = pytorch.hear_fewer(lm, lm_tensors, instead.codebooks)
     mimi_file = config.text("mimi_config_name", "")
     attention = pytorch.mimi_attention(config, Fields.read(folder.get(mimi_file)) if mimi_file else None)
     mimi = pytorch.mimi_config(Sizes(mimi_tensors), attention)
-    pieces = read_pieces(folder.get(tokenizer), lm.text_card_out)
+    tokenizer_file = _file(instead.tokenizer) or folder.get(tokenizer)
+    pieces = read_pieces(tokenizer_file, lm.text_card_out)
     layouts = pytorch.lm_layout(lm), pytorch.mimi_layout(mimi)
-    return SttModel(settings, *_build(lm, mimi, layouts, lm_tensors, mimi_tensors, device, dtype), pieces)
+    files = {"lm": str(lm_file), "mimi": str(mimi_path), "tokenizer": str(tokenizer_file)}
+    return SttModel(settings, *_build(lm, mimi, layouts, lm_tensors, mimi_tensors, device, dtype), pieces, files)
+
+
+def _file(source: str | None) -> Path | None:
+    """The local path of one file, a path or `hf://owner/name/file`."""
+    if source is None:
+        return None
+    where = locate(source)
+    if where.file is None:
+        raise CheckpointError(f"{source}: expected a file, found a folder or repository")
+    return open_folder(source).get(where.file)
 
 
 def _load_trfs(folder: Folder, config: Fields, device: torch.device, dtype: torch.dtype | None) -> SttModel:
@@ -77,7 +116,8 @@ def _load_trfs(folder: Folder, config: Fields, device: torch.device, dtype: torc
     pieces = read_pieces(trfs.tokenizer_file(folder), lm.text_card_out)
     layouts = trfs.lm_layout(lm), trfs.mimi_layout(mimi)
     networks = _build(lm, mimi, layouts, lm_tensors, mimi_tensors, device, dtype)
-    return SttModel(trfs.settings(folder), *networks, pieces)
+    files = {"lm": tensors.where, "mimi": tensors.where, "tokenizer": str(trfs.tokenizer_file(folder))}
+    return SttModel(trfs.settings(folder), *networks, pieces, files)
 
 
 def _build(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..nn.lm import Lm
 from ..nn.mimi import Mimi
@@ -29,6 +30,7 @@ class SttModel:
     mimi: Mimi
     lm: Lm
     pieces: tuple[str, ...]  # sentencepiece pieces by token id, [text_card]
+    files: Mapping[str, str] = field(default_factory=dict)  # local paths: lm, mimi, tokenizer
 
 
 def languages(name: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ transposed ones [in, out, kernel] there and [in, kernel, out] here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..nn.lm import LmConfig
 from ..nn.mimi import MimiConfig
 from .config import Fields
 from .pieces import Layout, Parameters, Piece
-from .tensors import Sizes
+from .tensors import Sizes, Tensors
 
 Kernels = tuple[int, int, int]
 
@@ -127,6 +128,14 @@ def lm_config(config: Fields, sizes: Sizes) -> LmConfig:
         extra_heads=heads,
         extra_heads_dim=sizes.shape("extra_heads.0.weight", 2)[0] if heads else 0,
     )
+
+
+def hear_fewer(config: LmConfig, tensors: Tensors, codebooks: int) -> tuple[LmConfig, Tensors]:
+    """An LM that hears only the first `codebooks`, as moshi-server's `audio_codebooks` has it."""
+    if not 1 <= codebooks <= config.n_q:
+        raise CheckpointError(f"{tensors.where}: the LM hears 1 to {config.n_q} codebooks, not {codebooks}")
+    unheard = {f"emb.{i}.weight" for i in range(codebooks, config.n_q)}
+    return replace(config, n_q=codebooks), tensors.select(lambda name: None if name in unheard else name)
 
 
 def mimi_config(sizes: Sizes, attention: dict[str, Any]) -> MimiConfig:

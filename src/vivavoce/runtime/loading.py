@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from vivavoce.checkpoints import SttModel, load_stt
+from vivavoce.checkpoints import Instead, SttModel, load_stt
 from vivavoce.core import FRAME_SIZE
 from vivavoce.engine import SttEngine
 
@@ -26,7 +26,8 @@ def load(spec: EngineSpec) -> tuple[SttEngine, ModelInfo, list[tuple[int, float]
 
 
 def _model(spec: EngineSpec) -> SttModel:
-    return load_stt(spec.model, device=spec.device, dtype=spec.dtype)
+    instead = Instead(**spec.files, codebooks=spec.codebooks)
+    return load_stt(spec.model, device=spec.device, dtype=spec.dtype, instead=instead)
 
 
 def _changed(model: SttModel, spec: EngineSpec) -> SttModel:
@@ -72,6 +73,6 @@ def _info(model: SttModel, engine: SttEngine) -> ModelInfo:
         snapshot_frames=engine.snapshot_frames,
         device=str(engine.device),
         dtype=str(model.lm.embeddings.dtype).removeprefix("torch."),
-        files={},
+        files=dict(model.files),
         pid=os.getpid(),
     )

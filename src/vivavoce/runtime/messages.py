@@ -27,6 +27,7 @@ class EngineSpec:
     delay_seconds: float | None = None  # instead of the model's own
     silence_prefix_seconds: float | None = None  # instead of the model's own
     temperature: float | None = None  # instead of the model's own
+    codebooks: int | None = None  # that the LM hears, of those it was trained with
 
 
 @dataclass(frozen=True)

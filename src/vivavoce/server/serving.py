@@ -130,4 +130,5 @@ def engine_spec(module: Module) -> EngineSpec:
         files={name: file for name, file in files.items() if file is not None},
         delay_seconds=None if module.delay_frames is None else module.delay_frames / FRAME_RATE,
         temperature=module.temperature,
+        codebooks=module.codebooks,
     )
