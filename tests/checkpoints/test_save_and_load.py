@@ -195,8 +195,9 @@ def test_languages_are_read_off_the_released_names(name: str, spoken: tuple[str,
 def test_single_files_can_come_from_elsewhere(model: SttModel, folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     moved = {}
-    for part, key in (("lm", "moshi_name"), ("mimi", "mimi_name"), ("tokenizer", "tokenizer_name")):
-        moved[part] = str((folder / config[key]).rename(tmp_path / f"moved.{part}"))
+    files = {"lm": "model.safetensors", "mimi": config["mimi_name"], "tokenizer": config["tokenizer_name"]}
+    for part, file in files.items():
+        moved[part] = str((folder / file).rename(tmp_path / f"moved.{part}"))
     loaded = load_stt(folder, device="cpu", instead=Instead(**moved))
     assert_equal(model.lm, loaded.lm)
     assert loaded.files == moved
