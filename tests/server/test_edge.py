@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -183,6 +184,8 @@ def test_an_upgrade_carries_its_request_id(address: str) -> None:
 def test_the_log_has_a_line_for_a_request_without_its_query(address: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "vivavoce")
     fetch(f"http://{address}/fine?auth_id=hidden&token=hidden", {"x-request-id": "mine"})
+    while not any("mine" in message for message in caplog.messages):  # it is written when the answer has gone
+        time.sleep(0.01)
     [line] = [message for message in caplog.messages if "mine" in message]
     assert line.startswith("GET /fine: 200 in ")
     assert "hidden" not in caplog.text
