@@ -32,8 +32,8 @@ HELP = (
     "vivavoce smoke --json -- --config server.toml\n\n"
     "vivavoce smoke --url wss://speech.example.org --wav hello.wav --expect 'hello world'\n\n"
     "What stands behind [bold]--[/bold] goes to [bold]vivavoce serve[/bold]. With --url or --service nothing is "
-    "started or stopped. Exit codes: 0 every step passed, 1 one failed (it is named), 2 wrong usage, 3 and 4 the recording "
-    "cannot be read, 130 interrupted."
+    "started or stopped. Exit codes: 0 every step passed, 1 one failed (it is named), 2 wrong usage, 3 and 4 the "
+    "recording cannot be read, 130 interrupted."
 )
 
 

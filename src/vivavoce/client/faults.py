@@ -82,6 +82,8 @@ def _closed(error: ConnectionClosed, said: StreamError | None) -> Failure:
     if fault is None:
         reason = f" ({received.reason})" if received.reason else ""
         return Failure(f"the server closed the connection with code {received.code}{reason}", retry=False)
+    if fault is Fault.NORMAL:
+        return Failure("the server closed the connection before everything was said", fault, retry=False)
     return Failure(_text(fault, received.reason), fault, fault.retry)
 
 

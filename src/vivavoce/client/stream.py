@@ -174,6 +174,7 @@ class SttStream:
 
     async def _overflow(self) -> None:
         at, dropped = self._talk.backlog.drop(self._patience.keep)
+        self._talk.backlog.trim(self._patience.keep)
         if dropped:
             await self._inbox.put(Dropped(seconds(at), seconds(dropped)))
 
