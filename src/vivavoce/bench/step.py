@@ -17,21 +17,12 @@ import numpy as np
 import torch
 
 from ..checkpoints import SttConfig, SttModel, save_stt
+from ..checkpoints.random import SHAPES as SHAPES
+from ..checkpoints.random import random_models
 from ..core import FRAME_SIZE, UnsupportedError
 from ..engine import SttEngine
-from ..nn.lm import Lm, LmConfig
-from ..nn.mimi import Mimi, MimiConfig
-
-SHAPES: dict[str, tuple[MimiConfig, LmConfig]] = {
-    "embedded": (
-        MimiConfig(8, 8, (4, 5, 6, 8), (7, 3, 3), 128, 3, 3, 512, 16, 512, 64, heads=4, context=50),
-        LmConfig(256, 4, 4, 704, 16, 512, 14, 14, 50, 100_000.0, 4, 6),
-    ),
-    "stt-1b": (
-        MimiConfig(64, 64, (4, 5, 6, 8), (7, 3, 3), 512, 8, 8, 2048, 32, 2048, 256),
-        LmConfig(2048, 16, 16, 5632, 32, 2048, 8000, 8000, 750, 100_000.0, 4, 6),
-    ),
-}
+from ..nn.lm import Lm
+from ..nn.mimi import Mimi
 
 
 @dataclass(frozen=True)
@@ -79,23 +70,6 @@ def _milliseconds(step: Callable[[], object]) -> float:
     before = time.perf_counter()
     step()
     return (time.perf_counter() - before) * 1e3
-
-
-def random_models(shape: str, dtype: torch.dtype) -> tuple[Mimi, Lm]:
-    """Our modules with noise in every weight, the codec in fp32."""
-    mimi_config, lm_config = SHAPES[shape]
-    with torch.device("meta"):
-        mimi, lm = Mimi(mimi_config), Lm(lm_config).to(dtype)
-    mimi, lm = mimi.to_empty(device="cpu").requires_grad_(False), lm.to_empty(device="cpu").requires_grad_(False)
-    noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(1))
-    for module in (mimi, lm):
-        for name, weight in module.named_parameters():
-            if weight.ndim == 1:
-                weight.fill_(0.0 if name.endswith("bias") else 1.0)
-                continue
-            for part in weight.view(-1).split(len(noise)):  # repeated: a step's cost does not depend on the values
-                part.copy_(noise[: len(part)] * weight[0].numel() ** -0.5)
-    return mimi.eval(), lm.eval()
 
 
 def moshi_models(mimi: Mimi, lm: Lm) -> tuple[Any, Any]:

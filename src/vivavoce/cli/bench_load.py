@@ -18,11 +18,13 @@ from vivavoce.bench.driver import Told
 from vivavoce.bench.gate import Gate, ramp
 from vivavoce.bench.load import Plan, Report, load, lone
 from vivavoce.bench.targets import Target
+from vivavoce.core import VivavoceError
 
 from .bench_views import figures, row, stdout
 from .console import complain, stderr
 
 WATCH = 1.0  # seconds between two looks at the server
+LOOK = 0.1  # seconds, while streams leave
 EMPTY = 15.0  # seconds for the streams of one load to leave before the next
 
 
@@ -55,6 +57,9 @@ class Outcome:
             _show(*self.tried[0])
         else:
             stdout().print(f"capacity: {self.capacity} streams pass")
+            for report, faults in self.tried:
+                if report.streams == self.capacity:
+                    _show(report, faults)
         if not self.ran:
             report, faults = self.tried[-1]
             complain(f"{self.target}: nothing ran: {faults[0] if faults else f'{report.streams} streams'}")
@@ -109,10 +114,13 @@ class Bench:
         return faults
 
     async def _empty(self) -> None:
-        """Until the server has let go of all streams."""
-        async with asyncio.timeout(EMPTY):
-            while (account := await self._target.account()) and account.slots and account.slots[0]:
-                await asyncio.sleep(0.1)
+        """Until the server has let go of all streams. Raises VivavoceError when it does not."""
+        for _ in range(round(EMPTY / LOOK)):
+            account = await self._target.account()
+            if account is None or account.slots is None or not account.slots[0]:
+                return
+            await asyncio.sleep(LOOK)
+        raise VivavoceError(f"{self._target.name}: others have streams there; --ramp needs a server of its own")
 
     @contextmanager
     def _watched(self, streams: int) -> Iterator[None]:
