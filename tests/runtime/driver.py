@@ -16,12 +16,13 @@ from vivavoce.runtime import EngineSpec, Limits, Metrics, Runtime, Stream
 
 Samples = NDArray[np.float32]
 Spoken = list[tuple[str, float, float]]
+ANY_LOAD = Limits(load_limit=0)  # how fast the machine of the tests is must not matter
 
 
 @asynccontextmanager
 async def running(spec: EngineSpec, limits: Limits | None = None, *, ready: bool = True) -> AsyncIterator[Runtime]:
     """A runtime that is stopped at the end, whatever happens."""
-    runtime = Runtime(spec, limits or Limits(), Metrics())
+    runtime = Runtime(spec, limits or ANY_LOAD, Metrics())
     await runtime.start()
     try:
         if ready:
@@ -52,6 +53,10 @@ async def events(stream: Stream, audio: Samples, chunk: int = 12_345) -> list[Ev
 def spoken(heard: Iterable[Event]) -> Spoken:
     """The words and their times: what must never change, whatever happens to the engine."""
     return [told(event.word) for event in heard if isinstance(event, WordEnded)]
+
+
+def texts(words: Spoken) -> list[str]:
+    return [text for text, *_ in words]
 
 
 def told(word: Word) -> tuple[str, float, float]:

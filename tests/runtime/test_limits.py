@@ -107,7 +107,7 @@ def test_a_reader_that_does_not_read(runner: Runner, runtime: Runtime, digits: S
         with limited(runtime, event_backlog=20):
             stream = runtime.open()
         with pytest.raises(StreamError) as ended:
-            await send(stream, np.tile(digits, 2))
+            await send(stream, np.tile(digits, 4))
         assert ended.value.fault is Fault.SLOW_READER
         assert (await fault(stream)).fault is Fault.SLOW_READER
 
