@@ -16,6 +16,7 @@ from .config import Fields
 from .folder import Folder, HubFolder, open_folder
 from .model import SttConfig, SttModel, languages
 from .pieces import Layout, fill
+from .random import RANDOM, random_stt
 from .tensors import Sizes, Tensors
 from .vocabulary import read_pieces
 
@@ -50,18 +51,21 @@ def load_stt(
     """Load a speech-to-text model.
 
     `source`: a folder; its config.json or weights file; `owner/name`, `hf://owner/name`, either with `@revision`, or
-    `hf://owner/name/file` on the hub; the name of an embedded model; None for the embedded default.
+    `hf://owner/name/file` on the hub; the name of an embedded model; None for the embedded default; `random:stt-1b` for
+    noise of that shape (checkpoints/random.py).
     `device`: a torch device, or "auto" for CUDA where there is one.
     `dtype` of the LM: by default the file's, but fp32 for small models on the CPU. The codec is always fp32.
     `instead`: single files and the number of codebooks that replace the model's own.
 
     Raises CheckpointError (the files), DownloadError (the hub), UnsupportedError (the device).
     """
-    folder, target = open_folder(source), _device(device)
+    target, wanted = _device(device), None if dtype is None else _dtype(dtype)
+    if isinstance(source, str) and source.startswith(RANDOM):
+        return random_stt(source.removeprefix(RANDOM), target, wanted)
+    folder = open_folder(source)
     if isinstance(folder, HubFolder):
         folder = folder.pinned()
     config = Fields.read(folder.get("config.json"))
-    wanted = None if dtype is None else _dtype(dtype)
     if config.values.get("model_type") == trfs.MODEL_TYPE:
         if instead != Instead():
             raise UnsupportedError(f"{folder.name}: a -trfs model is one file, of which no part can be replaced")
