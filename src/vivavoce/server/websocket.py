@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -10,6 +11,7 @@ from vivavoce.core import Fault
 
 PING_SECONDS = 10.0
 PONG_SECONDS = 20.0
+UNREAD_SECONDS = 10.0  # for which the last bytes wait for a client that does not read
 
 
 class PatientWebSocket(WebSocketsSansIOProtocol):
@@ -36,6 +38,12 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
             self.schedule_ping()
         else:
             super().keepalive_timeout()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """The application has ended. A client that does not read would keep the socket open for ever."""
+        super().on_task_complete(task)
+        if not self.writable.is_set():
+            self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
 
     def shutdown(self) -> None:
         """The server ends: 1001, on which clients connect again, instead of uvicorn's 1012."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
-from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import InvalidStatus
 
 from vivavoce.checkpoints import save_stt
@@ -88,7 +85,7 @@ def tight(make_model: MakeModel, tokenizer: bytes, tmp_path_factory: pytest.Temp
     save_stt(make_model(lm={"extra_heads": 0}), folder, tokenizer=tokenizer)
     limits = {
         "idle_seconds": 2, "ping_seconds": 0.5, "message_bytes": 100_000, "messages_per_second": 20,
-        "upload_bytes": 200_000, "slots": 1, "send_seconds": 1, "event_backlog": 50, "session_seconds": 25,
+        "upload_bytes": 200_000, "slots": 1, "send_seconds": 1, "event_backlog": 50,
     }  # fmt: skip
     flags = [text for name, value in limits.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     with Server(*flags, "--model", str(folder), "--no-auth") as server:
@@ -107,12 +104,12 @@ def test_a_model_without_vad_heads_tells_every_step_and_claims_no_pause(tight: s
 
 
 def test_who_says_nothing_is_closed_and_told_why(tight: str) -> None:
-    with stream(tight) as client:
+    with stream(tight, "idle=1") as client:
         heard = client.until_type("error")
         assert "ping" in types(heard)
         assert heard[-1]["code"] == "client_timeout"
         assert "keepalive" in heard[-1]["hint"]
-        assert client.close_code() == (4006, "neither audio nor keepalive for 2 s")
+        assert client.close_code() == (4006, "neither audio nor keepalive for 1 s")
     with moshi(tight) as client:
         assert client.until_type("Error")[-1]["message"] == "no audio came for 2 s"
         assert client.close_code()[0] == 4006
@@ -137,7 +134,7 @@ def test_a_client_may_ask_for_less_patience_but_not_for_more(tight: str) -> None
     with stream(tight, "idle=0.2") as client:
         assert client.close_code()[1] == "neither audio nor keepalive for 0.2 s"
     with stream(tight, "idle=3600") as client:
-        assert client.close_code()[1] == "neither audio nor keepalive for 2 s"
+        assert client.close_code()[1].endswith("for 2 s")
 
 
 def test_a_message_that_is_too_large_ends_the_stream(tight: str) -> None:
@@ -158,30 +155,14 @@ def test_an_upload_that_is_too_large_is_refused(tight: str) -> None:
         assert fetch(tight + path, body=bytes(200_001)).status == 413
 
 
-def test_the_longest_session_ends_and_says_so(tight: str) -> None:
-    with stream(tight) as client:
-        while True:
-            client.control("keepalive")
-            heard = client.next()
-            if heard["type"] == "error":
-                break
-        assert heard["code"] == "session_timeout"
-        assert client.close_code()[0] == 4002
-
-
-def test_who_does_not_read_is_closed_and_its_slot_is_free(tight: str) -> None:
-    async def deaf() -> None:
-        """Sends, and takes nothing from the socket."""
-        address = f"ws{tight.removeprefix('http')}/v1/stream?vad=true"
-        async with connect_async(address, proxy=None, compression=None, max_queue=1) as client:
-            client.transport.pause_reading()
-            with pytest.raises((ConnectionError, OSError, Exception)):  # noqa: B017, PT011 (a cut may show as anything)
-                while True:
-                    await asyncio.wait_for(client.send(bytes(96_000)), 20)
-
-    asyncio.run(asyncio.wait_for(deaf(), 3 * PATIENCE))
-    with stream(tight) as client:
-        assert client.next()["type"] == "ready"
+def test_the_longest_session_ends_and_says_so() -> None:
+    with Server("--slots", "1", "--session-seconds", "1", "--no-auth") as server:
+        server.wait_ready()
+        with stream(server.url) as client:
+            assert client.until_type("error")[-1]["code"] == "session_timeout"
+            assert client.close_code() == (4002, "the session has lasted 1 s, the longest there is")
+        with moshi(server.url) as client:
+            assert client.close_code()[0] == 4002
 
 
 # --- moshi's bad messages, and waiting for a slot ---

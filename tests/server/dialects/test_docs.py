@@ -1,0 +1,52 @@
+"""docs/protocols.md says what the code says. `python -m tests.server.dialects.test_docs` renders its table anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgpack
+
+from vivavoce.core import Fault
+from vivavoce.server.dialects.moshi_codec import decode
+from vivavoce.server.dialects.wishes import _READERS
+
+PAGE = Path(__file__).parents[3] / "docs" / "protocols.md"
+BEGIN, END = "<!-- from core.Fault: python -m tests.server.dialects.test_docs -->\n", "<!-- end -->"
+
+
+def table() -> str:
+    rows = []
+    for fault in Fault:
+        again = "yes" if fault.retry else "no"
+        rows.append(f"| `{fault.name.lower()}` | {fault.close_code} | {fault.status} | {again} | {fault.meaning} |")
+    return "\n".join(["| code | close | HTTP | again | meaning |", "|---|---|---|---|---|", *rows]) + "\n"
+
+
+def rendered(page: str) -> str:
+    before, _, rest = page.partition(BEGIN)
+    return before + BEGIN + table() + END + rest.partition(END)[2]
+
+
+def test_the_table_of_close_codes_is_the_one_in_the_code() -> None:
+    page = PAGE.read_text()
+    assert page == rendered(page)
+
+
+def test_every_parameter_of_the_stream_is_told() -> None:
+    told = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE.read_text(), re.MULTILINE)))
+    assert set(_READERS) <= set(told)
+
+
+def test_the_hex_examples_are_messages() -> None:
+    dumps = re.findall(r"^[A-Z]\w+.*?   ((?:8[1-4]) a474797065(?:.|\n   )*)$", PAGE.read_text(), re.MULTILINE)
+    messages = [bytes.fromhex("".join(dump.split())) for dump in dumps]
+    assert len(messages) == 11
+    types = [msgpack.unpackb(message)["type"] for message in messages]
+    assert types[:5] == ["Init", "Ping", "Marker", "Audio", "OggOpus"]
+    assert types[5:] == ["Ready", "Step", "Word", "EndWord", "Marker", "Error"]
+    assert [type(decode(message)).__name__ for message in messages[:5]] == types[:5]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rendered(PAGE.read_text()))
