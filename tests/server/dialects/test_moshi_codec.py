@@ -21,7 +21,7 @@ patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 INT64 = st.integers(-(2**63), 2**63 - 1)
 NUMBERS = st.one_of(
     st.floats(width=32),
-    st.floats(),
+    st.floats(-3e38, 3e38),
     st.integers(-(2**63), 2**64 - 1),
     st.integers(-40, 140),
     st.sampled_from([0, 1, -1]),
