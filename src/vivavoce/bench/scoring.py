@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vivavoce.core import UnsupportedError
+import jiwer
 
 Kind = Literal["match", "extra", "missing", "pending"]
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
@@ -94,9 +94,5 @@ def _chunks(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[str, sli
     if not one or not other:  # which jiwer does not take
         yield "delete" if one else "insert", slice(0, len(one)), slice(0, len(other))
         return
-    try:
-        import jiwer
-    except ImportError:
-        raise UnsupportedError("comparing texts needs jiwer: pip install jiwer") from None
     for chunk in jiwer.process_words(" ".join(one), " ".join(other)).alignments[0]:
         yield chunk.type, slice(chunk.ref_start_idx, chunk.ref_end_idx), slice(chunk.hyp_start_idx, chunk.hyp_end_idx)

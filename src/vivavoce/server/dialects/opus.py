@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import sphn  # type: ignore[import-untyped]
+import sphn
 from numpy.typing import NDArray
 
 from vivavoce.core import SAMPLE_RATE, StreamError
