@@ -47,9 +47,9 @@ class Mixer:
         rng, draw = self.rng, self.rng.random()
         out = Stream(np.zeros(self.samples, np.float32), np.zeros(self.samples, np.float32))
         if draw < self.recipe.digits:
-            self._speak_digits(out, several=rng.random() < 0.15, foreign=rng.random() < 0.2)
+            self._speak_digits(out, several=rng.random() < 0.15, foreign=rng.random() < 0.3)
         elif draw < self.recipe.digits + self.recipe.other and self.others:
-            self._speak_otherwise(out)
+            self._speak_otherwise(out, digits=0.35 if rng.random() < 0.3 else 0.0)
         out.clean *= decibels(rng.uniform(-34, -12)) / max(float(_loudness(out.clean)), 1e-4)
         heard = gate(out.clean, rng.uniform(12, 35)) if rng.random() < 0.15 else out.clean
         out.audio = transmit(rng, heard)
@@ -70,11 +70,16 @@ class Mixer:
                 position = self._place(out, self._digit(speaker), position, speed * np.exp(rng.normal(0, 0.03)))
             position += int(self._gap(haste) * SAMPLE_RATE)
 
-    def _speak_otherwise(self, out: Stream) -> None:
+    def _speak_otherwise(self, out: Stream, digits: float = 0.0) -> None:
+        """Other speech, with a share of digits in it: what was no digit so far says nothing of what comes."""
         position = int(self.rng.exponential(0.3) * SAMPLE_RATE)
         speed = float(np.exp(self.rng.normal(0, 0.07)))
         speaker = self.rng.choice(self.other_speakers)
         while position < self.samples:
+            if self.rng.random() < digits:
+                position = self._place(out, self._digit(self._speaker()), position, speed)
+                position += int(self._gap(1.0) * SAMPLE_RATE)
+                continue
             clip = self.rng.choice(self.others[speaker]) if self.rng.random() < 0.7 else self._other()  # type: ignore[arg-type]
             position = self._place(out, clip, position, speed, part=8)
             position += int(self.rng.exponential(0.4) * SAMPLE_RATE)
@@ -110,9 +115,9 @@ class Mixer:
     def _gap(self, haste: float) -> float:
         """Seconds between two clips: mostly short, now and then a pause for thought."""
         draw = self.rng.random()
-        if draw < 0.01:
+        if draw < 0.03:
             return self.recipe.seconds  # the end of a turn: nothing more is said
-        if draw < 0.13:
+        if draw < 0.15:
             return float(self.rng.uniform(0.8, 3.2))
         return float(self.rng.uniform(-0.01, 0.45) * haste if draw < 0.9 else 0.0)
 
@@ -139,7 +144,7 @@ class Mixer:
             out.audio = out.audio + colour(rng, self.samples) * level * decibels(-rng.uniform(3, 30))
         elif draw < 0.55 and self.others:
             babble = Stream(np.zeros(0, np.float32), np.zeros(self.samples, np.float32))
-            self._speak_otherwise(babble)
+            self._speak_otherwise(babble)  # without digits, which nobody would be told of
             out.audio = out.audio + babble.clean * level * decibels(-rng.uniform(12, 30))
         floor = decibels(rng.uniform(-95, -55))
         out.audio += (rng.standard_normal(self.samples) * floor).astype(np.float32)
