@@ -168,6 +168,24 @@ def test_what_the_engine_cannot_read_is_told_and_hurts_nobody(
     runner.run(main())
 
 
+def test_an_engine_whose_computation_fails_ends_and_is_begun_again(
+    runner: Runner, runtime: Runtime, digits: Samples, said: Spoken
+) -> None:
+    """A seed beyond 64 bits passes as a message, and makes torch raise."""
+
+    async def main() -> None:
+        before = runtime.restarts
+        task = asyncio.create_task(events(stream := runtime.open(), digits))
+        await reached(stream, 20)
+        engine = runtime._engine
+        assert engine
+        await engine._socket.send(_message("Open", 10**6, 3, 0.0, 2**64 - 1)(0))
+        same(spoken(await task), said)
+        assert runtime.restarts == before + 1
+
+    runner.run(main())
+
+
 def _message(*message: object) -> Callable[[int], bytes]:
     import msgpack
 

@@ -157,6 +157,32 @@ def test_a_restart_that_cannot_load_leaves_the_old_engine_running(digits: Sample
     asyncio.run(main())
 
 
+def test_a_process_that_cannot_be_started_is_told(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "BACKOFF", (0.01, 0.02))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    async def main() -> None:
+        async with running(spec, ready=False) as runtime:
+            with pytest.raises(StreamError, match=r"cannot be started.*/nowhere/python"):
+                await runtime.wait_ready()
+
+    asyncio.run(main())
+
+
+def test_a_stop_ends_a_restart(spec: EngineSpec) -> None:
+    async def main() -> None:
+        async with running(spec) as runtime:
+            pid = runtime.pid
+            moving = asyncio.create_task(runtime.restart())
+            await until(lambda: runtime.pid != pid)
+        with pytest.raises(StreamError) as ended:
+            await moving
+        assert ended.value.fault is Fault.GOING_AWAY
+
+    asyncio.run(main())
+    assert not psutil.Process().children()
+
+
 def test_a_drain_refuses_newcomers_and_waits_for_those_who_talk(
     spec: EngineSpec, digits: Samples, said: Spoken
 ) -> None:

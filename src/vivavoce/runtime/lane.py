@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,7 @@ class Lane:
         self.parked = False
         self.holder: object = None  # the caller's end that is in charge
         self.received = self.steps = self.asked = 0  # samples, frames, flushes
+        self.created = time()  # seconds since 1970
         self.begun = asyncio.get_running_loop().time()  # the first audio, once there is some
         self.flushes = deque[float]()  # when those unanswered were asked for
         self.session = _session(info, options, limits)

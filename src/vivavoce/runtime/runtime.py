@@ -264,11 +264,9 @@ class Runtime:
         self.info, self.error = info, None
         for batch, seconds in steps:
             self._pace.learn(batch, seconds)
-        self._stepping.clear()
-        for lane in self._lanes.values():
-            if lane.slot is not None:
-                self._enter(lane, lane.slot)
+        self.engine_lost()  # the one before, if it is still there
         self._settled.set()
+        self._enter_waiting()
 
     def engine_replaced(self, reason: str) -> None:
         self.restarts += 1
@@ -279,6 +277,16 @@ class Runtime:
         self._stepping.clear()
         for lane in self._lanes.values():
             lane.engine_lost()
+
+    def _enter_waiting(self) -> None:
+        """Streams whose slot is not theirs yet in this engine, one in each turn of the event loop: a snapshot may have
+        megabytes, and there may be hundreds."""
+        waiting = (lane for lane in self._lanes.values() if lane.slot is not None and lane.number is None)
+        lane = next(waiting, None)
+        if lane and self._engine:
+            assert lane.slot is not None
+            self._enter(lane, lane.slot)
+            asyncio.get_running_loop().call_soon(self._enter_waiting)
 
     def engine_broken(self, reason: str, exit_code: ExitCode) -> None:
         """No other engine will come."""

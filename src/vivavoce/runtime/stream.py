@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from time import time
 from typing import Protocol
 
 import numpy as np
@@ -34,13 +33,17 @@ class Stream:
 
     def __init__(self, lane: Lane, keeper: Keeper) -> None:
         self._lane, self._keeper = lane, keeper
-        self.created = time()
         lane.held_by(self)
 
     @property
     def id(self) -> str:
         """Unguessable: who knows it may resume the stream."""
         return self._lane.id
+
+    @property
+    def created(self) -> float:
+        """When the stream was opened, seconds since 1970."""
+        return self._lane.created
 
     @property
     def options(self) -> StreamOptions:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
+import zmq
 import zmq.asyncio
 
 from vivavoce.core import ExitCode, Fault, StreamError
@@ -63,7 +64,13 @@ class Supervisor:
         """Load another engine while the old one goes on, then move; StreamError(UNAVAILABLE) when it cannot load."""
         if self._move is None or self._move.done():
             self._move = asyncio.create_task(self._restart())
-        await asyncio.shield(self._move)
+        move = self._move
+        try:
+            await asyncio.shield(move)
+        except asyncio.CancelledError:
+            if move.cancelled():  # by `stop`, and not because nobody waits any more
+                raise StreamError(Fault.GOING_AWAY) from None
+            raise
 
     async def stop(self) -> None:
         """Leave no process, task, socket or file."""
@@ -91,6 +98,15 @@ class Supervisor:
             await old.kill("its streams were moved")
 
     async def _run(self) -> None:
+        try:
+            failure = await self._keep_running()
+        except Exception as error:
+            log.exception("The engine is not watched any more")
+            failure = LoadError(str(error), told=False)
+        self._crew.engine_broken(str(failure), failure.exit_code)
+
+    async def _keep_running(self) -> LoadError:
+        """Engine after engine; returns why there will be no other."""
         failures, reason, exit_code = 0, "", ExitCode.FAILURE
         while failures < MOST_FAILURES:
             if failures:
@@ -112,7 +128,7 @@ class Supervisor:
             self.engine = None
             self._crew.engine_replaced("stall" if engine.stalled else "crash")
             self._crew.engine_lost()
-        self._crew.engine_broken(reason, exit_code)
+        return LoadError(reason, told=False, exit_code=exit_code)
 
     async def _running(self) -> EngineProcess:
         """The engine; a new one when there is none."""
@@ -123,9 +139,12 @@ class Supervisor:
             return self.engine
 
     async def _begin(self) -> tuple[EngineProcess, Ready]:
-        engine = await EngineProcess.spawn(
-            self._spec, self._context, next(self._paths), self._stall_seconds, self._crew.hear
-        )
+        try:
+            engine = await EngineProcess.spawn(
+                self._spec, self._context, next(self._paths), self._stall_seconds, self._crew.hear
+            )
+        except (OSError, zmq.ZMQError) as error:
+            raise LoadError(f"the engine's process cannot be started: {error}", told=False) from error
         self.pid = engine.pid
         try:
             return engine, await engine.ready()

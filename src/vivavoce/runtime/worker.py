@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import signal
 import sys
 from collections import deque
@@ -45,6 +46,10 @@ class _Served:
     frames: deque[tuple[Samples, bool]] = field(default_factory=deque)  # and whether it is heard afresh
 
 
+class _NonsenseError(Exception):
+    """A message that cannot be obeyed."""
+
+
 class Worker:
     """Steps the streams that its parent opens, for as long as the process lives."""
 
@@ -75,8 +80,8 @@ class Worker:
                 case Close():
                     self._close(message.stream)
                 case Load():
-                    raise ValueError("the model is loaded already")
-        except ValueError as error:
+                    raise _NonsenseError("the model is loaded already")
+        except _NonsenseError as error:
             self._link.send([Malformed(f"{type(message).__name__}: {error}")])
 
     def step(self) -> None:
@@ -116,9 +121,9 @@ class Worker:
 
     def _must_be_free(self, stream: int, slot: int) -> None:
         if not 0 <= slot < self._engine.slots:
-            raise ValueError(f"slot {slot} does not exist: there are {self._engine.slots}")
+            raise _NonsenseError(f"slot {slot} does not exist: there are {self._engine.slots}")
         if stream in self._streams or any(served.slot == slot for served in self._streams.values()):
-            raise ValueError(f"stream {stream} or slot {slot} is open already")
+            raise _NonsenseError(f"stream {stream} or slot {slot} is open already")
 
     def _admit(self, message: Open | Restore, token: int | None) -> None:
         self._streams[message.stream] = _Served(message.slot, message.temperature, message.seed)
@@ -129,7 +134,7 @@ class Worker:
         if message.stream not in self._streams:
             return  # of a stream that was lost; the parent did not know yet
         if len(message.samples) != 4 * FRAME_SIZE:
-            raise ValueError(f"a frame has {4 * FRAME_SIZE} bytes, got {len(message.samples)}")
+            raise _NonsenseError(f"a frame has {4 * FRAME_SIZE} bytes, got {len(message.samples)}")
         samples = np.frombuffer(message.samples, np.float32)
         self._streams[message.stream].frames.append((samples, message.afresh))
         self._schedule.frame(message.stream)
@@ -164,7 +169,11 @@ def main() -> None:
         link.close()
         sys.exit(1)
     link.send([Ready(info, steps)])
-    Worker(engine, link, steps).run()
+    try:
+        Worker(engine, link, steps).run()
+    except Exception:
+        log.exception("The engine failed; the process ends")
+        os._exit(1)  # at once: neither sockets nor devices may hold up the next one
 
 
 if __name__ == "__main__":
