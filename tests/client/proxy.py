@@ -80,7 +80,7 @@ async def scripted(
     def before(connection: ServerConnection, request: Request) -> Response | None:
         return refuse(request) if refuse else None
 
-    async with serve(talk, "127.0.0.1", 0, process_request=before) as listening:  # type: ignore[arg-type]
+    async with serve(talk, "127.0.0.1", 0, process_request=before, close_timeout=1) as listening:  # type: ignore[arg-type]
         port = next(iter(listening.sockets)).getsockname()[1]
         yield f"ws://127.0.0.1:{port}"
 

@@ -157,7 +157,8 @@ class Session:
             feeder.cancel()
             if not hearer.done():
                 await self._stream.end()
-            await asyncio.wait_for(hearer, LAST_WORDS)
+            async with asyncio.timeout(LAST_WORDS):
+                await hearer
         except TimeoutError:
             raise VivavoceError(f"the last words did not come within {LAST_WORDS:.0f} s") from None
         finally:

@@ -48,8 +48,8 @@ class Link:
         resuming = self._talk.session is not None
         said: list[core.Event | Signal] = []
         try:
-            first = await asyncio.wait_for(self._socket.recv(), RESUME if resuming else FIRST_MESSAGE)
-            said = self._talk.wire.decode(first)
+            async with asyncio.timeout(RESUME if resuming else FIRST_MESSAGE):
+                said = self._talk.wire.decode(await self._socket.recv())
         except TimeoutError:
             if resuming:
                 raise
@@ -89,7 +89,8 @@ class Link:
         """Until there is something to send."""
         self._talk.to_send.clear()
         try:
-            await asyncio.wait_for(self._talk.to_send.wait(), KEEPALIVE)
+            async with asyncio.timeout(KEEPALIVE):  # wait_for of Python 3.11 may swallow a cancellation
+                await self._talk.to_send.wait()
         except TimeoutError:
             await self._socket.send(self._talk.wire.keepalive())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -127,7 +127,6 @@ class Pace:
         now = clock()
         self._due = (now if self._due is None else max(self._due, now - FRAME_SECONDS * 25)) + duration / self._speed
         if self._due > now:
-            try:
-                await asyncio.wait_for(stop.wait(), self._due - now)
-            except TimeoutError:
-                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._due - now):
+                    await stop.wait()

@@ -28,6 +28,7 @@ from .wire_stream import StreamWire
 
 AHEAD = SAMPLE_RATE  # samples that `send` takes before the connection has
 UNREAD = 65_536  # events that wait to be read; then the socket is not read any more
+CLOSING = 3.0  # seconds that the goodbye may take
 LARGEST_MESSAGE = 1 << 20  # bytes, of what a server sends
 BROKEN = (WebSocketException, StreamError, OSError, EOFError, TimeoutError, InvalidHandshake, InvalidURI)
 
@@ -166,7 +167,7 @@ class SttStream:
         while not self._inbox.over:
             backlog = self._talk.backlog
             if self._talk.session is None:
-                backlog.trim(self._patience.keep)
+                backlog.trim(self._patience.keep - 2 * seconds(AHEAD))
             if backlog.waiting_samples < AHEAD and backlog.held_seconds < self._patience.keep:
                 return
             self._talk.taken.clear()
@@ -230,6 +231,7 @@ class SttStream:
             compression=None,  # noise does not compress
             open_timeout=self._patience.open,
             ping_timeout=20 if self._is_live else 60 + self._patience.keep,  # a pong may wait behind unread audio
+            close_timeout=CLOSING,
             max_size=LARGEST_MESSAGE,
             proxy=None if self._target.loopback else True,
         ) as socket:
@@ -240,6 +242,9 @@ class SttStream:
                 if not opened.done():
                     opened.set_result(None)
                 await link.run()
+            except asyncio.CancelledError:  # the caller leaves for good
+                await socket.close(1000)
+                raise
             except Exception:
                 await socket.close(1011)  # 1000 would tell the server that nobody comes back for the session
                 raise
