@@ -62,8 +62,9 @@ def test_both_dialects_tell_the_same_events(server: str) -> None:
         stream, moshi = ([event for event in told[name] if isinstance(event, kind)] for name in ("stream", "moshi"))
         assert list(map(_without_confidence, stream)) == list(map(_without_confidence, moshi))
     vads = [[event for event in told[name] if isinstance(event, Vad)] for name in ("stream", "moshi")]
-    for ours, theirs in zip(*vads):
-assert theirs.time == pytest.approx(ours.time)
+    whole = 143  # frames of the recording; what follows is the server's silence in one, the client's in the other
+    for ours, theirs in zip(*(vad[:whole] for vad in vads), strict=True):
+        assert theirs.time == pytest.approx(ours.time)
         assert theirs.pauses == pytest.approx(ours.pauses, abs=1e-4)
 
 
