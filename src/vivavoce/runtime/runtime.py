@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import secrets
 from typing import Literal
@@ -17,13 +16,14 @@ from .messages import EngineSpec, FromEngine, Lost, Malformed, ModelInfo, Opened
 from .metrics import Metrics
 from .options import StreamOptions
 from .pace import Pace
+from .slots import Slots
 from .stream import Stream
 from .supervisor import Supervisor
 from .tally import Tally
 
 log = logging.getLogger("vivavoce.runtime")
 State = Literal["loading", "ready", "restarting", "draining", "broken", "stopped"]
-RETRY_AFTER = {Fault.CAPACITY: 5.0, Fault.OVERLOADED: 5.0, Fault.UNAVAILABLE: 2.0, Fault.GOING_AWAY: 1.0}  # seconds
+RETRY_AFTER = {Fault.OVERLOADED: 5.0, Fault.UNAVAILABLE: 2.0, Fault.GOING_AWAY: 1.0}  # seconds
 
 
 class Runtime:
@@ -44,9 +44,7 @@ class Runtime:
         self._pace = Pace(limits.load_limit)
         self._lanes = dict[str, Lane]()  # by id: whoever can still be read or resumed
         self._tallies = dict[str, Tally]()
-        self._stepping = dict[int, Lane]()  # by their number in the engine
-        self._numbers = itertools.count(1)
-        self._free = set(range(spec.slots))
+        self._slots = Slots(spec.slots, metrics.asr_open)
         self._supervisor: Supervisor | None = None
         self._settled = asyncio.Event()  # the model was loaded, or cannot be
         self._empty = asyncio.Event()
@@ -75,7 +73,7 @@ class Runtime:
 
     @property
     def slots_used(self) -> int:
-        return self.slots - len(self._free)
+        return self._slots.used
 
     @property
     def step_seconds(self) -> tuple[float, float]:
@@ -157,7 +155,7 @@ class Runtime:
         if lane is None or not lane.options.resumable:
             raise StreamError(Fault.UNKNOWN_SESSION)
         if lane.slot is None and not lane.session.finished:
-            self._enter(lane, self._slot())
+            self._slots.take(lane)
         lane.parked = False
         lane.patience.come_back()
         return Stream(lane, self)
@@ -173,7 +171,7 @@ class Runtime:
     def close(self, lane: Lane) -> None:
         """For `Stream.close`, and the last thing that happens to every stream."""
         lane.patience.stop()
-        self._release(lane)
+        self._slots.free(lane)
         if self._lanes.pop(lane.id, None):
             self._tallies.pop(lane.id).end(asyncio.get_running_loop().time())
         if not self._lanes:
@@ -182,15 +180,10 @@ class Runtime:
     def _open(self, options: StreamOptions) -> Stream:
         info = self._must_take_streams()
         lane = Lane(secrets.token_urlsafe(16), options, info, self.limits, lambda error: self._fail(lane, error))
-        try:
-            slot = self._slot()
-        except StreamError:
-            lane.patience.stop()
-            raise
         self._lanes[lane.id] = lane
         self._tallies[lane.id] = Tally(lane, self._metrics)
         self._empty.clear()
-        self._enter(lane, slot)
+        self._slots.take(lane)
         return Stream(lane, self)
 
     def _must_take_streams(self) -> ModelInfo:
@@ -200,47 +193,11 @@ class Runtime:
             raise StreamError(Fault.UNAVAILABLE, self.error)
         if self.info is None:
             raise _refusal(Fault.UNAVAILABLE, "the model is loading")
-        if self._parked_longest() is None and not self._free:
-            raise _refusal(Fault.CAPACITY, f"every slot is taken ({self.slots} of {self.slots})")
-        if self._free and not self._pace.bears(self.slots_used + 1):
+        self._slots.must_have_one()
+        if self.slots_used < self.slots and not self._pace.bears(self.slots_used + 1):
             share = round(100 * self._pace.load(self.slots_used + 1))
             raise _refusal(Fault.OVERLOADED, f"a step with one more stream would take {share} % of its 80 ms")
         return self.info
-
-    # --- slots ---
-
-    def _slot(self) -> int:
-        """A free slot, perhaps that of the stream that has been parked for longest; StreamError(CAPACITY)."""
-        if not self._free:
-            parked = self._parked_longest()
-            if parked is None:
-                raise _refusal(Fault.CAPACITY, f"every slot is taken ({self.slots} of {self.slots})")
-            self._release(parked)
-        return min(self._free)
-
-    def _parked_longest(self) -> Lane | None:
-        parked = (lane for lane in self._lanes.values() if lane.parked and lane.slot is not None)
-        return min(parked, key=lambda lane: lane.patience.left, default=None)
-
-    def _enter(self, lane: Lane, slot: int) -> None:
-        """Give the slot to the stream; it begins, or goes on, in the engine, or in the next one."""
-        if slot in self._free:
-            self._free.remove(slot)
-            self._metrics.all.asr_open.inc()
-        lane.slot = slot
-        if self._engine:
-            number = next(self._numbers)
-            self._stepping[number] = lane
-            lane.enter(self._engine, number, slot)
-
-    def _release(self, lane: Lane) -> None:
-        """The stream's slot is free, if it has one."""
-        if lane.number is not None:
-            del self._stepping[lane.number]
-        if lane.slot is not None:
-            self._free.add(lane.slot)
-            self._metrics.all.asr_open.dec()
-        lane.leave()
 
     def _fail(self, lane: Lane, error: StreamError) -> None:
         """The stream is ended for a fault, which its reader is told after the events that it has not read."""
@@ -264,9 +221,8 @@ class Runtime:
         self.info, self.error = info, None
         for batch, seconds in steps:
             self._pace.learn(batch, seconds)
-        self.engine_lost()  # the one before, if it is still there
+        self._slots.move(self._engine)
         self._settled.set()
-        self._enter_waiting()
 
     def engine_replaced(self, reason: str) -> None:
         self.restarts += 1
@@ -274,19 +230,7 @@ class Runtime:
 
     def engine_lost(self) -> None:
         """The engine has ended; another will come."""
-        self._stepping.clear()
-        for lane in self._lanes.values():
-            lane.engine_lost()
-
-    def _enter_waiting(self) -> None:
-        """Streams whose slot is not theirs yet in this engine, one in each turn of the event loop: a snapshot may have
-        megabytes, and there may be hundreds."""
-        waiting = (lane for lane in self._lanes.values() if lane.slot is not None and lane.number is None)
-        lane = next(waiting, None)
-        if lane and self._engine:
-            assert lane.slot is not None
-            self._enter(lane, lane.slot)
-            asyncio.get_running_loop().call_soon(self._enter_waiting)
+        self._slots.move(None)
 
     def engine_broken(self, reason: str, exit_code: ExitCode) -> None:
         """No other engine will come."""
@@ -297,23 +241,23 @@ class Runtime:
     def hear(self, message: FromEngine) -> None:
         """The engine says something of the streams. What it says of those that have left is too late."""
         match message:
-            case Opened(stream, token) if stream in self._stepping:
-                self._stepping[stream].opened(token)
+            case Opened(stream, token) if stream in self._slots.lanes:
+                self._slots.lanes[stream].opened(token)
             case Stepped(results, seconds):
                 now = asyncio.get_running_loop().time()
                 self._pace.stepped(len(results), seconds, now)
                 self._metrics.stepped(len(results), seconds)
                 for result in results:
                     self._answered(result, now)
-            case Lost(stream, reason) if stream in self._stepping:
+            case Lost(stream, reason) if stream in self._slots.lanes:
                 log.error("The engine gave up a stream: %s", reason)
-                self._fail(self._stepping[stream], StreamError(Fault.INTERNAL))
+                self._fail(self._slots.lanes[stream], StreamError(Fault.INTERNAL))
             case Malformed(reason):
                 log.error("The engine could not read a message: %s", reason)
                 self._metrics.malformed.inc()
 
     def _answered(self, result: Result, now: float) -> None:
-        lane = self._stepping.get(result.stream)
+        lane = self._slots.lanes.get(result.stream)
         if lane is None:
             return
         try:
@@ -332,7 +276,7 @@ class Runtime:
         """The stream's last event was given: its slot is free, its reader may take its time."""
         self._tallies[lane.id].end(now)
         lane.over()
-        self._release(lane)
+        self._slots.free(lane)
 
     def _publish(self) -> None:
         """Gauges that are computed when somebody asks for them."""
