@@ -25,7 +25,7 @@ BOOT = 120.0
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with ServerProcess(["--slots", "4"]) as process:
+    with ServerProcess(["--slots", "4", "--load-limit", "0"]) as process:
         url = process.wait_listening(BOOT)
         wait_ready(url, BOOT, process)
         yield url

@@ -17,7 +17,7 @@ BOOT = 120.0  # seconds; a bound for what hangs, no measurement
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """Its URL, http://127.0.0.1:PORT."""
-    with ServerProcess(["--idle-seconds", "60", "--slots", "4"]) as process:
+    with ServerProcess(["--slots", "4", "--load-limit", "0"]) as process:
         url = process.wait_listening(BOOT)
         wait_ready(url, BOOT, process)
         yield url

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
+FULL = 60.0  # seconds to wait while the server is full or loading
 HELP = (
     "Write down what recordings say, by a server that listens while they play.\n\n"
     "vivavoce stream --url ws://localhost:8080 talk.mp3\n\n"
@@ -146,11 +147,12 @@ class Remote:
     async def _one(
         self, index: int, recording: Callable[[], Iterator[Samples]], progress: Callable[[float], None] | None
     ) -> tuple[int, Transcript | VivavoceError]:
-        from vivavoce.client import connect, hear
+        from vivavoce.client import Patience, connect, hear
 
         try:
             blocks = recording()
-            stream = connect(self._service.url, vad_head=self._vad_head, **self._service.options())
+            patience = Patience(first=FULL)
+            stream = connect(self._service.url, vad_head=self._vad_head, patience=patience, **self._service.options())
             async with stream:
                 self._told_name = self._told_name or stream.model
                 with closing(blocks):  # type: ignore[type-var]

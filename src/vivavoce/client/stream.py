@@ -38,7 +38,7 @@ class Patience:
     """Seconds that a stream waits for its server."""
 
     open: float = 30.0  # for one connection to be made
-    first: float = 0.0  # trying for the first one, where trying again makes sense
+    first: float = 0.0  # trying for the first one while a server says that it is full or loading
     again: float = 60.0  # trying after a connection was lost
     keep: float = 60.0  # of audio kept while the server has not acknowledged it
 
@@ -208,11 +208,15 @@ class SttStream:
                 self._backoff.reset()
                 since = clock()
             wait = self._backoff.next(failure.retry_after)
-            limit = self._patience.again if self._talk.connections else self._patience.first
+            limit = self._patience.again if self._talk.connections else self._first(failure)
             if not failure.retry or clock() - since + wait > limit:
                 raise failure.error(self._target.shown)
             await self._inbox.put(Disconnected(failure.message, failure.fault, wait))
             await asyncio.sleep(wait)
+
+    def _first(self, failure: Failure) -> float:
+        """Where nobody answers at all, waiting does not help."""
+        return 0.0 if failure.fault is None else self._patience.first
 
     def _elsewhere(self, failure: Failure) -> bool:
         """Whether another attempt makes sense at once: the other dialect, or a new session."""
