@@ -106,7 +106,8 @@ class Mixer:
         first = min(first, round((0.6 * head[0] + 0.4 * head[1]) * SAMPLE_RATE))
         last = max(last, round((0.4 * tail[0] + 0.6 * tail[1]) * SAMPLE_RATE))
         unheard = len(clip.audio) - last
-        return _cut(clip, int(first * self.rng.random()), last + int(unheard * self.rng.random()))
+        front, back = np.minimum(self.rng.uniform(0, 1.5, 2), 1)  # a third of the time, all of it
+        return _cut(clip, int(first * front), len(clip.audio) - int(unheard * back))
 
     def _other(self) -> Clip:
         clips = self.others[self.rng.choice(self.other_speakers)]
