@@ -255,8 +255,8 @@ RECEPTIVE = 3 * 25 + 3  # frames: three layers of 50 positions, and what the con
 
 @pytest.mark.parametrize(
     ("audio_frames", "codes_frames", "codes_alike", "close"),
-    [(RECEPTIVE, 100, 1.0, 0.01), (RECEPTIVE, 50, 1.0, 0.15), (50, 50, 0.97, 0.15)],
-    ids=["all that is heard", "the LM's context", "snapshot_frames"],
+    [(RECEPTIVE, 200, 1.0, 1e-4), (RECEPTIVE, 50, 1.0, 0.15), (50, 50, 0.97, 0.15)],
+    ids=["snapshot_frames: all that is heard", "the LM's context", "and twice the codec's window"],
 )
 def test_an_older_stream_says_the_same_words(
     embedded: SttEngine, spoken: Frames, audio_frames: int, codes_frames: int, codes_alike: float, close: float
@@ -282,5 +282,5 @@ def test_an_older_stream_says_the_same_words(
 
 
 def test_what_an_engine_wants_kept_follows_its_model(embedded: SttEngine, engine_of: EngineOf) -> None:
-    assert embedded.snapshot_frames == (50, 50)
-    assert engine_of(1).snapshot_frames == (7, 10)
+    assert embedded.snapshot_frames == (200, 78)
+    assert engine_of(1).snapshot_frames == (14, 13)

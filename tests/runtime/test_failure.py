@@ -14,16 +14,7 @@ import pytest
 from vivavoce.core import Event, Fault, StreamError
 from vivavoce.runtime import EngineSpec, Limits, Runtime, StreamOptions
 
-from .driver import Samples, Spoken, events, kill, running, sample, send, spoken, texts, until
-
-BORDER = 0.081  # seconds: a restored context may hear a word begin or stop a frame earlier or later
-
-
-def same(words: Spoken, expected: Spoken) -> None:
-    """The words of the undisturbed run, each once and where it was said."""
-    assert texts(words) == texts(expected)
-    for word, other in zip(words, expected, strict=True):
-        assert word[1:] == pytest.approx(other[1:], abs=BORDER)
+from .driver import Samples, Spoken, events, kill, running, sample, send, spoken, until
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -45,7 +36,7 @@ def test_kill_9_at_any_moment_changes_no_word(
             kill(runtime)
             await until(lambda kills=kills: runtime.restarts == before + kills)  # type: ignore[misc]
         for heard in await asyncio.gather(*tasks):
-            same(spoken(heard), all_said)
+            assert spoken(heard) == all_said
 
     runner.run(main())
 
@@ -68,7 +59,7 @@ def test_kill_9_while_the_next_engine_loads_changes_no_word(
             await until(lambda pid=pid: runtime.pid != pid)  # type: ignore[misc]
         assert runtime.state == "restarting"
         newcomer = asyncio.create_task(events(runtime.open(), digits))
-        same(spoken(await task), said)
+        assert spoken(await task) == said
         assert spoken(await newcomer) == said
         assert runtime.state == "ready"
 
@@ -98,7 +89,7 @@ def test_an_engine_that_stands_still_is_killed(spec: EngineSpec, digits: Samples
             task = asyncio.create_task(events(stream, digits, 10_000))
             await reached(stream, 20)
             kill(runtime, signal.SIGSTOP)
-            same(spoken(await task), said)
+            assert spoken(await task) == said
             assert sample(runtime, "vivavoce_engine_restarts_total", module="stt", reason="stall") >= 1
 
     asyncio.run(main())
@@ -116,7 +107,7 @@ def test_a_restart_under_load_changes_no_word_and_what_the_old_engine_still_says
         assert runtime.pid != old
         assert runtime.state == "ready"
         for heard in await asyncio.gather(*tasks):
-            same(spoken(heard), all_said)
+            assert spoken(heard) == all_said
 
     runner.run(main())
 
@@ -129,7 +120,7 @@ def test_a_parked_stream_outlives_the_engine(runner: Runner, runtime: Runtime, d
         stream.park()
         kill(runtime)
         again = runtime.resume(stream.id)
-        same(spoken(await events(again, digits[66_666:])), said)
+        assert spoken(await events(again, digits[66_666:])) == said
 
     runner.run(main())
 
@@ -180,7 +171,7 @@ def test_an_engine_whose_computation_fails_ends_and_is_begun_again(
         engine = runtime._engine
         assert engine
         await engine._socket.send(_message("Open", 10**6, 3, 0.0, 2**64 - 1)(0))
-        same(spoken(await task), said)
+        assert spoken(await task) == said
         assert runtime.restarts == before + 1
 
     runner.run(main())
@@ -221,6 +212,6 @@ def test_a_stream_whose_state_no_engine_takes_ends_alone(
             _ = [event async for event in bad.events()]
         assert ended.value.fault is Fault.INTERNAL
         bad.close()
-        same(spoken(await task), said)
+        assert spoken(await task) == said
 
     runner.run(main())

@@ -20,6 +20,8 @@ from vivavoce.nn.sampling import choose
 
 from .snapshot import Snapshot
 
+KEPT = 250  # frames: 20 s, 1.9 MB of audio
+CONVOLUTIONS = 3  # frames that the codec's convolutions see
 LOUDEST = 32.0  # beyond this a sample is no audio; full scale is 1
 
 
@@ -57,10 +59,14 @@ class SttEngine:
     def snapshot_frames(self) -> tuple[int, int]:
         """How many columns of codes and how many frames of audio are worth keeping of a stream.
 
-        Codes: what the LM sees at once. Audio: twice what the codec sees at once (two positions a frame), because its
-        codes are hard decisions: whatever its next frame sees was then computed from as much as it sees itself.
+        All that the layers together hear, which makes a restored stream go on as if nothing had happened; but where
+        that is more than KEPT, codes: what the LM sees at once; audio: twice what the codec sees at once (two positions
+        a frame), because its codes are hard decisions: whatever its next frame sees was then computed from as much as
+        it sees itself.
         """
-        return self.lm.config.context, self.mimi.config.context
+        lm, mimi = self.lm.config, self.mimi.config
+        codec = mimi.encoder_layers * mimi.context // 2 + CONVOLUTIONS
+        return max(lm.context, min(lm.num_layers * lm.context, KEPT)), max(mimi.context, min(codec, KEPT))
 
     def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0) -> int:
         """Give a free slot to a new stream; temperature 0 is greedy. Returns the text token of the start position."""
