@@ -163,7 +163,8 @@ class Soak:
             with contextlib.suppress(psutil.Error, StopIteration):
                 engine = next(iter(self._server.children()))
                 sample = self._server.memory_info().rss, engine.memory_info().rss, engine.pid
-                self.tale.memory.append((round(time.monotonic() - began, 1), *sample))
+                if all(sample):  # one that has just been killed has no memory
+                    self.tale.memory.append((round(time.monotonic() - began, 1), *sample))
             await asyncio.sleep(1)
 
     async def every_slot_is_free(self) -> None:
@@ -196,8 +197,8 @@ def same(heard: Spoken, alone: Spoken, border: float) -> bool:
 
 
 def slope(points: list[tuple[float, int]]) -> float | None:
-    """MB a minute, by least squares; None with fewer than ten samples."""
-    if len(points) < 10:
+    """MB a minute, by least squares; None with fewer than thirty samples."""
+    if len(points) < 30:
         return None
     seconds, memory = np.array(points, float).T
     return round(float(np.polyfit(seconds / 60, memory / 1e6, 1)[0]), 3)
