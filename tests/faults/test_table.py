@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "bench" / "results" / "faults.md"
 
 
-def tests_of(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
 
 
@@ -18,7 +18,7 @@ def test_every_test_of_the_table_exists_and_every_test_of_this_folder_is_in_it()
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TABLE.read_text())
     assert named
     for path, name in named:
-        assert name in tests_of(ROOT / path), f"{path} has no {name}"
+        assert name in names_in(ROOT / path), f"{path} has no {name}"
     for file in ("test_clients.py", "test_engine.py"):
-        ours = {name for name in tests_of(Path(__file__).with_name(file)) if name.startswith("test_")}
+        ours = {name for name in names_in(Path(__file__).with_name(file)) if name.startswith("test_")}
         assert ours <= {name for _, name in named}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from vivavoce.server.dialects.moshi_codec import decode
 
 from .decoders import decoders
 from .mutate import mutated
@@ -48,3 +51,11 @@ def test_what_was_damaged_means_something_or_is_refused(name: str) -> None:
             decoders()[name].target(data)
         except Exception as error:
             raise AssertionError(f"a crash of {name} by {data!r}") from error
+
+
+def test_a_signalling_nan_among_numbers_of_other_widths_is_read_in_silence() -> None:
+    """Found by bench/fuzz.py: numpy warned of it, once for each server, in nobody's name."""
+    message = bytes.fromhex("82a474797065a5417564696fa370636d 92 00 ca7fa00000")
+    (first, second) = decode(message).pcm
+    assert first == 0
+    assert math.isnan(second)

@@ -236,7 +236,8 @@ def _values(window: NDArray[np.uint8], starts: NDArray[np.intp]) -> NDArray[np.f
     for first in np.unique(firsts[(firsts > 0x7F) & (firsts < 0xE0)]):
         length, kind = _FIXED[int(first)]
         chosen = np.flatnonzero(firsts == first)
-        values[chosen] = window[starts[chosen, None] + np.arange(1, length)].view(kind)[:, 0]
+        with np.errstate(invalid="ignore"):  # a signalling NaN, which the stream refuses by name
+            values[chosen] = window[starts[chosen, None] + np.arange(1, length)].view(kind)[:, 0]
     return values
 
 
