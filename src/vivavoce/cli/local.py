@@ -25,6 +25,7 @@ class LocalStream:
         self._events: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
         self._thread: Thread | None = None
         self._sent = 0
+        self._left = False
 
     @property
     def model(self) -> str:
@@ -37,12 +38,16 @@ class LocalStream:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._thread = Thread(target=self._work, args=(loop,), name="model", daemon=True)
+        self._thread = Thread(target=self._work, args=(loop,), name="model")
         self._thread.start()
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        """Waits for the model's thread: a process that ends while torch computes in one is aborted."""
+        self._left = True
         self._chunks.put(None)
+        assert self._thread
+        await asyncio.to_thread(self._thread.join)
 
     async def send(self, samples: Samples) -> None:
         self._sent += len(samples)
@@ -71,5 +76,5 @@ class LocalStream:
             loop.call_soon_threadsafe(self._events.put_nowait, last)
 
     def _said(self) -> Iterator[Samples | Flush]:
-        while (chunk := self._chunks.get()) is not None:
+        while (chunk := self._chunks.get()) is not None and not self._left:
             yield chunk
