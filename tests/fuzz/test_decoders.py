@@ -59,3 +59,9 @@ def test_a_signalling_nan_among_numbers_of_other_widths_is_read_in_silence() -> 
     (first, second) = decode(message).pcm
     assert first == 0
     assert math.isnan(second)
+
+
+def test_a_repository_that_cannot_be_one_is_an_error_of_the_settings() -> None:
+    """Found by bench/fuzz.py: it was one of the checkpoint, without the file and the table."""
+    config = decoders()["settings (TOML)"].seeds[0]
+    decoders()["settings (TOML)"].target(config.replace(b"hf://kyutai/", b"hf://ky[tai/"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..core import CheckpointError
 from .errors import SettingsError
 from .moshi import Asr, BatchedAsr
 from .paths import on_this_machine
@@ -23,7 +24,7 @@ def speech_to_text(table: Asr, where: str) -> tuple[dict[str, Any], list[str]]:
     _check_conditioning(table, where)
     keys: dict[str, Any] = {
         "path": table.path,
-        "model": _home(table),
+        "model": _home(table, where),
         "lm_file": table.lm_model_file,
         "mimi_file": table.audio_tokenizer_file,
         "tokenizer_file": table.text_tokenizer_file,
@@ -43,11 +44,14 @@ def speech_to_text(table: Asr, where: str) -> tuple[dict[str, Any], list[str]]:
     return keys, warnings
 
 
-def _home(table: Asr) -> str:
+def _home(table: Asr, where: str) -> str:
     """Where the model's config.json is: beside the LM, or beside the tokenizer or the codec of a converted LM."""
     for file in (table.lm_model_file, table.text_tokenizer_file, table.audio_tokenizer_file):
         if file.startswith("hf://"):
-            source = locate(file)
+            try:
+                source = locate(file)
+            except CheckpointError as error:
+                raise SettingsError(f"{where} {error}") from None
             assert isinstance(source, HubSource)
             return f"hf://{source.repository}"
         if (Path(file).parent / "config.json").is_file():
