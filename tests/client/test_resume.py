@@ -86,12 +86,15 @@ def test_a_cut_while_nothing_is_said_and_a_flush_is_asked(server: str) -> None:
     assert said[-9:] == SAID.split()[-9:]
 
 
-def test_without_resume_the_moshi_dialect_goes_on_and_says_what_may_be_missing(server: str) -> None:
+@pytest.mark.parametrize("dialect", ["moshi", "stream"])
+def test_without_resume_a_stream_goes_on_and_says_what_may_be_missing(server: str, dialect: str) -> None:
+    """moshi's dialect has none; the other may be told to do without."""
     cutter = Cutter(server, iter([]))
+    how = {"dialect": dialect, "resume": False, "vad": True, "patience": ENDLESS}
 
     async def run() -> list[ClientEvent]:
         events: list[ClientEvent] = []
-        async with cutter.running(), connect(cutter.url, dialect="moshi", vad=True, patience=ENDLESS) as stream:
+        async with cutter.running(), connect(cutter.url, **how) as stream:  # type: ignore[arg-type]
             blocks = list(audio.blocks(EXAMPLE))
             for block in blocks[:6]:
                 await stream.send(block)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from vivavoce.core import Event, Fault, StreamError
+from vivavoce.core import Event, Fault, Flushed, StreamError
 from vivavoce.runtime import Runtime, Stream, StreamOptions
 
 from .driver import Samples, Spoken, events, sample, send, spoken, until
@@ -76,6 +76,25 @@ def test_after_the_end_nobody_is_idle(runner: Runner, runtime: Runtime, digits: 
         await asyncio.sleep(0.3)
         assert spoken([event async for event in stream.events()]) == said
         stream.close()
+
+    runner.run(main())
+
+
+def test_whoever_sent_much_at_once_is_not_idle_while_it_is_stepped(
+    runner: Runner, runtime: Runtime, digits: Samples, said: Spoken
+) -> None:
+    async def main() -> None:
+        with limited(runtime, idle_seconds=0.2):
+            stream = runtime.open()
+        await stream.push(np.tile(digits, 3)[: 9 * 24_000])  # takes the engine longer than the limit
+        stream.flush("all")
+        heard = []
+        async for event in stream.events():
+            heard.append(event)
+            if isinstance(event, Flushed):
+                break
+        stream.close()
+        assert len(spoken(heard)) >= len(said)
 
     runner.run(main())
 

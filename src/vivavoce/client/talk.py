@@ -43,7 +43,7 @@ class Talk:
         elif self.connections:
             await self._begin_again()
         if ready is not None:
-            self.session, self.model = ready.session, ready.model
+            self.session, self.model = ready.session if self.wire.keeps else None, ready.model
         self.connections += 1
         await self.inbox.put(Connected(url, dialect, self.session, self.model, resumed))
 
@@ -61,7 +61,9 @@ class Talk:
         """One thing that the server told."""
         match said:
             case Ready():
-                self.session, self.model = said.session or self.session, said.model or self.model
+                self.model = said.model or self.model
+                if self.wire.keeps:
+                    self.session = said.session or self.session
             case Ack(samples):
                 self.backlog.acknowledge(samples)
                 self.progress = True

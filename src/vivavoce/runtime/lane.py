@@ -168,6 +168,7 @@ class Lane:
         self._history.add(sent.samples, result.token, result.codes)
         events = self.session.stepped(result.token, result.logprob, result.vad)
         self.steps += 1
+        self.patience.hear()  # whoever sent much at once is not idle while we are still at it
         for event in events:
             self.backlog.add(event)
         self.feed()

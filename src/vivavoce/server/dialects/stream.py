@@ -151,13 +151,15 @@ class Conversation:
                 await self._complain(error)
 
     async def _next(self) -> bytes | str:
-        try:
-            async with asyncio.timeout(None if self._stream.ended else self._idle):
-                return await self._caller.hear()
-        except TimeoutError:
-            hint = "send keepalive while there is no audio, or ask for more with ?idle=SECONDS"
-            why = f"neither audio nor keepalive for {self._idle:g} s"
-            raise Refused(Fault.CLIENT_TIMEOUT, "client_timeout", why, hint) from None
+        while True:
+            try:
+                async with asyncio.timeout(None if self._stream.ended else self._idle):
+                    return await self._caller.hear()
+            except TimeoutError:
+                if not self._stream.queued:  # else it is the caller who waits for us
+                    hint = "send keepalive while there is no audio, or ask for more with ?idle=SECONDS"
+                    why = f"neither audio nor keepalive for {self._idle:g} s"
+                    raise Refused(Fault.CLIENT_TIMEOUT, "client_timeout", why, hint) from None
 
     async def _heed(self, message: bytes | str) -> None:
         if isinstance(message, str):
