@@ -27,7 +27,7 @@ class Plan:
     speed: float = 1.0  # times real time
     loops: int = 1  # how often each stream speaks the clip
     processes: int = 0  # of clients; 0 is this one
-    aligned: bool = False  # all frames at the same moment, instead of spread over 80 ms
+    spread: float = FRAME_SECONDS  # seconds of audio over which the streams begin; 0: all at the same moment
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ async def load(target: Target, clip: Clip, plan: Plan, streams: int, alone: Told
 
 async def _drive(target: Target, plan: Plan, streams: int) -> Sequence[Driven]:
     """In this process, or dealt out to others, which begin together."""
-    spread = 0.0 if plan.aligned else FRAME_SECONDS / plan.speed
+    spread = plan.spread / plan.speed
     offsets = [number * spread / streams for number in range(streams)]
     processes = min(plan.processes, streams)
     if not processes:

@@ -121,9 +121,9 @@ def load(
     expected: EXPECTED = None,
     expected_file: EXPECTED_FILE = None,
     processes: Annotated[int, typer.Option(min=0, help="Processes of clients; 0: in this one.")] = 0,
-    aligned: Annotated[
-        bool, typer.Option("--aligned", help="Every stream's frames at the same moment, not spread over 80 ms.")
-    ] = False,
+    spread: Annotated[
+        float, typer.Option(min=0, help="Seconds over which the streams begin; 0: every frame at the same moment.")
+    ] = 0.08,
     ramp: Annotated[bool, typer.Option("--ramp", help="Find how many streams pass: double, then halve.")] = False,
     ramp_max: Annotated[int, typer.Option(min=1, help="Where --ramp stops; the server's slots if it tells.")] = 1024,
     wer_max: Annotated[float, typer.Option(min=0, help="The highest word error rate that passes.")] = 0.25,
@@ -158,7 +158,7 @@ def load(
     (target,) = _targets(urls, names, key=key, token=token, mint=mint, dialect=dialect)
     gate = Gate(wer_max, latency_max or (500.0 if ramp else None), step_max, differences_max)
     bench = Bench(
-        target, clip, gate, wav=wav, seconds=seconds, speed=rtf, processes=processes, aligned=aligned, quiet=as_json
+        target, clip, gate, wav=wav, seconds=seconds, speed=rtf, processes=processes, spread=spread, quiet=as_json
     )
     result = asyncio.run(bench.ramp(streams, ramp_max) if ramp else bench.once(streams))
     if as_json:

@@ -78,12 +78,12 @@ class Bench:
         seconds: float,
         speed: float,
         processes: int,
-        aligned: bool,
+        spread: float,
         quiet: bool,
     ) -> None:
         self._target, self._clip, self._gate, self._quiet = target, clip, gate, quiet
         loops = max(1, math.ceil(seconds / clip.duration))
-        self._plan = Plan(str(wav) if wav else None, speed, loops, processes, aligned)
+        self._plan = Plan(str(wav) if wav else None, speed, loops, processes, spread)
         self._tried: list[tuple[Report, list[str]]] = []
 
     async def once(self, streams: int) -> Outcome:

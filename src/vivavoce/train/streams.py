@@ -106,7 +106,7 @@ class Mixer:
         first = min(first, round((0.6 * head[0] + 0.4 * head[1]) * SAMPLE_RATE))
         last = max(last, round((0.4 * tail[0] + 0.6 * tail[1]) * SAMPLE_RATE))
         unheard = len(clip.audio) - last
-        front, back = np.minimum(self.rng.uniform(0, 1.5, 2), 1)  # a third of the time, all of it
+        front, back = min(self.rng.uniform(0, 1.5), 1), self.rng.uniform(0, 0.4)  # a six without its end is no six
         return _cut(clip, int(first * front), len(clip.audio) - int(unheard * back))
 
     def _other(self) -> Clip:
