@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocketDisconnect
 
 from vivavoce.core import Fault, StreamError, Token, Word, WordEnded
 from vivavoce.server import traces
@@ -48,6 +49,19 @@ def test_a_fault_is_named_and_passes_on(caplog: pytest.LogCaptureFixture) -> Non
     with pytest.raises(StreamError), Journal(Listened(), "stt", dialect="stream", who="anyone"):
         raise StreamError(Fault.SLOW_READER)
     assert caplog.messages[-1].endswith("0 words, SLOW_READER: the client does not read what it is sent")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "said"),
+    [(1000, "", "the client left with 1000"), (1006, "gone", "the client left with 1006, gone")],
+)
+def test_a_client_that_leaves_is_no_fault_of_a_programs(
+    caplog: pytest.LogCaptureFixture, code: int, reason: str, said: str
+) -> None:
+    caplog.set_level("INFO", "vivavoce")
+    with pytest.raises(WebSocketDisconnect), Journal(Listened(), "stt", dialect="stream", who="anyone"):
+        raise WebSocketDisconnect(code, reason)
+    assert caplog.messages[-1].endswith(f"0 words, {said}")
 
 
 class Collector(HTTPServer):

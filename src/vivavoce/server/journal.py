@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from starlette.websockets import WebSocketDisconnect
+
 from vivavoce.core import Event, StreamError, WordEnded, seconds
 
 from . import logs, traces
@@ -54,6 +56,9 @@ class Journal:
         audio, lasted = seconds(self._stream.received), time.monotonic() - self._opened
         fault = error.fault.name if isinstance(error, StreamError) else kind.__name__ if kind else None
         ending = f"{fault}: {error}" if fault else "done"
+        if isinstance(error, WebSocketDisconnect):  # 1000 and 1005 are how a client says that it is done
+            fault = None if error.code in (1000, 1005) else "DISCONNECTED"
+            ending = f"the client left with {error.code}" + (f", {error.reason}" if error.reason else "")
         with self._stack:
             logger.info("Stream ended after %.1f s: %.1f s of audio, %d words, %s", lasted, audio, self.words, ending)
         if self._span is not None:
