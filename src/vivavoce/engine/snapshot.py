@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,25 +58,39 @@ class History:
     ) -> None:
         assert codes_frames > 0 and audio_frames > 0, f"nothing kept: {codes_frames} columns, {audio_frames} frames"
         self.frames = 0  # stepped since the slot was opened
-        self._text = deque([token], maxlen=codes_frames + 1)
-        self._codes = deque[Sequence[int]](maxlen=codes_frames)
-        self._audio = deque[NDArray[np.float32]](maxlen=audio_frames)
-        self._n_q, self._temperature, self._seed = n_q, temperature, seed
+        self._text = np.full(codes_frames + 1, token, np.int32)
+        self._codes = np.empty((codes_frames, n_q), np.int32)
+        self._audio: NDArray[np.float32] | None = None  # made when the first frame shows its length
+        self._audio_frames, self._temperature, self._seed = audio_frames, temperature, seed
 
     def add(self, samples: NDArray[np.float32], token: int, codes: Sequence[int]) -> None:
-        """One step: its frame [frame_size], which is kept and not copied, its token and its n_q codes."""
+        """One step: its frame [frame_size], its token and its n_q codes, all copied.
+
+        Into rings of a fixed size: hundreds of frames kept one by one between the server's small objects would leave
+        its memory in splinters, which no stream that ends gives back.
+        """
+        if self._audio is None:
+            self._audio = np.empty((self._audio_frames, len(samples)), np.float32)
+        self._audio[self.frames % len(self._audio)] = samples
+        self._codes[self.frames % len(self._codes)] = codes
         self.frames += 1
-        self._audio.append(samples)
-        self._text.append(token)
-        self._codes.append(codes)
+        self._text[self.frames % len(self._text)] = token
 
     def snapshot(self) -> Snapshot:
         """The stream as it stands after the newest step; a copy."""
+        silence = np.zeros((0, FRAME_SIZE), np.float32)
         return Snapshot(
             self.frames,
-            np.array(self._text, np.int32),
-            np.array(self._codes, np.int32).reshape(-1, self._n_q),
-            np.stack(self._audio) if self._audio else np.zeros((0, FRAME_SIZE), np.float32),
+            _in_order(self._text, self.frames + 1),
+            _in_order(self._codes, self.frames),
+            silence if self._audio is None else _in_order(self._audio, self.frames),
             self._temperature,
             self._seed,
         )
+
+
+def _in_order(ring: NDArray[Any], written: int) -> NDArray[Any]:
+    """What a ring holds after so many rows were written, oldest first; a copy."""
+    if written <= len(ring):
+        return ring[:written].copy()
+    return np.roll(ring, -(written % len(ring)), 0)
