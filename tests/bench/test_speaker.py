@@ -7,8 +7,9 @@ import asyncio
 import numpy as np
 import pytest
 
+from vivavoce.bench import speaker
 from vivavoce.bench.clip import Clip
-from vivavoce.bench.speaker import SILENT, Pass, Speaker
+from vivavoce.bench.speaker import Pass, Speaker
 from vivavoce.core import Event, Token, VivavoceError, Word, WordEnded, WordStarted
 
 from .clock import Dies, Script, run
@@ -79,7 +80,7 @@ def test_a_server_that_takes_too_long_to_take_audio_makes_it_late() -> None:
 
 
 def test_a_stream_that_does_not_answer_is_given_up() -> None:
-    with pytest.raises(VivavoceError, match=f"no answer for {SILENT:g} s"):
+    with pytest.raises(VivavoceError, match=f"no answer for {speaker.SILENT:g} s"):
         speak(Script(SAID, None))
 
 

@@ -191,7 +191,7 @@ def session(**changes: Any) -> dict[str, Any]:
             (token(session={k: v for k, v in session().items() if k != key}), "jwt_validation_failed")
             for key in session()
         ],
-        (token(nbf=time.time() + 60), "jwt_validation_failed"),
+        (token(nbf=time.time() + 86_400), "jwt_validation_failed"),
         (token(exp=time.time() - 1), "expired_token"),
         (token(exp=0), "expired_token"),
         (token(exp="never"), "expired_token"),
