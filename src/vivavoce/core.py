@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import Any
 
 SAMPLE_RATE = 24_000  # Hz, mono
 FRAME_SIZE = 1_920  # samples in a frame
@@ -118,6 +119,28 @@ class Healed:
 Event = Token | WordStarted | WordEnded | Vad | TurnEnded | Flushed | Healed
 
 
+# --- events: what a session says while it speaks ---
+
+
+@dataclass(frozen=True, slots=True)
+class WordSpoken:
+    """A word of the text has its place in the audio, which may still be to come; times in seconds of that audio."""
+
+    text: str
+    start: float
+    stop: float  # where the next word or break starts, or the text ends
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Speech:
+    """The next frame of audio."""
+
+    samples: Any  # float32 [1920], a numpy array, within -0.99 and 0.99
+
+
+SpeechEvent = WordSpoken | Speech
+
+
 # --- errors ---
 
 
@@ -195,6 +218,12 @@ class DownloadError(VivavoceError):
 
 class UnsupportedError(VivavoceError):
     """The request is clear but this model, device or build cannot do it."""
+
+    exit_code = ExitCode.UNSUPPORTED
+
+
+class UnknownVoiceError(VivavoceError):
+    """No voice has this name, or what lies there is none that this model can speak with."""
 
     exit_code = ExitCode.UNSUPPORTED
 
