@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .snapshot import History, Snapshot
+from .tts_snapshot import TtsHistory, TtsOptions, TtsSnapshot
 
 if TYPE_CHECKING:
     from .stt import StepOutput, SttEngine
 
-__all__ = ["History", "Snapshot", "StepOutput", "SttEngine"]
+__all__ = ["History", "Snapshot", "StepOutput", "SttEngine", "TtsHistory", "TtsOptions", "TtsSnapshot"]
 
 
 def __getattr__(name: str) -> Any:

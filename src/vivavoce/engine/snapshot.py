@@ -81,15 +81,15 @@ class History:
         silence = np.zeros((0, FRAME_SIZE), np.float32)
         return Snapshot(
             self.frames,
-            _in_order(self._text, self.frames + 1),
-            _in_order(self._codes, self.frames),
-            silence if self._audio is None else _in_order(self._audio, self.frames),
+            in_order(self._text, self.frames + 1),
+            in_order(self._codes, self.frames),
+            silence if self._audio is None else in_order(self._audio, self.frames),
             self._temperature,
             self._seed,
         )
 
 
-def _in_order(ring: NDArray[Any], written: int) -> NDArray[Any]:
+def in_order(ring: NDArray[Any], written: int) -> NDArray[Any]:
     """What a ring holds after so many rows were written, oldest first; a copy."""
     if written <= len(ring):
         return ring[:written].copy()
