@@ -108,3 +108,26 @@ class Attention(nn.Module):
                 for run, part in zip(window.rows.runs, window.rows.parts, strict=True)
             ]
         )
+
+
+class CrossAttention(nn.Module):
+    """Attention of a stream to its conditions, which are projected once: no positions, no mask (spec/model.md §2.6)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def project(self, source: Tensor) -> KvRing:
+        """source [B, length, dim] to what is looked at."""
+        kv = F.linear(source, self.qkv.weight[source.shape[-1] :]).unflatten(-1, (2, self.heads, -1))
+        keys, values = kv.permute(2, 0, 3, 1, 4).unbind(0)
+        return KvRing(keys, values)
+
+    def forward(self, x: Tensor, source: KvRing, rows: Rows | None = None) -> Tensor:
+        """x [B, T, dim]; `source` is of the same B, or of all slots where `rows` says which."""
+        q = F.linear(x, self.qkv.weight[: x.shape[-1]]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        runs = [(slice(None), slice(None))] if rows is None else zip(rows.runs, rows.parts, strict=True)
+        y = [F.scaled_dot_product_attention(q[part], source.keys[run], source.values[run]) for run, part in runs]
+        return self.out(torch.cat(y).transpose(1, 2).flatten(2))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Attention, KvRing, Window, rotations
+from .attention import Attention, CrossAttention, KvRing, Window, rotations
 from .rows import Rows
 
 
@@ -24,6 +24,7 @@ class TransformerConfig:
     context: int  # positions a query sees, itself included
     max_period: float
     gated: bool  # True: RMSNorm and gated SiLU (LM); False: LayerNorm, GELU and LayerScale (codec)
+    cross: bool = False  # every layer also attends to the stream's conditions
 
 
 class RmsNorm(nn.Module):
@@ -72,7 +73,7 @@ class LayerScale(nn.Module):
 
 
 class Layer(nn.Module):
-    """h + scale(Attention(norm(h))), then h + scale(FeedForward(norm(h)))."""
+    """Each added to what goes in: scaled attention, cross-attention where there is one, scaled feed-forward."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -80,14 +81,21 @@ class Layer(nn.Module):
         self.norm1, self.norm2 = (RmsNorm(dim) if config.gated else nn.LayerNorm(dim) for _ in range(2))
         self.scale1, self.scale2 = (nn.Identity() if config.gated else LayerScale(dim) for _ in range(2))
         self.attention = Attention(dim, config.heads)
+        self.norm_cross = nn.LayerNorm(dim) if config.cross else None
+        self.cross = CrossAttention(dim, config.heads) if config.cross else None
         self.feed_forward = (GatedFeedForward if config.gated else GeluFeedForward)(dim, config.hidden)
 
     def ring(self, slots: int, capacity: int) -> KvRing:
         """Room for the keys and values of `capacity` positions of every slot."""
         return self.attention.ring(slots, capacity)
 
-    def forward(self, x: Tensor, rotation: Tensor, window: Window | Tensor, ring: KvRing | None) -> Tensor:
+    def forward(
+        self, x: Tensor, rotation: Tensor, window: Window | Tensor, ring: KvRing | None, source: KvRing | None = None
+    ) -> Tensor:
         x = x + self.scale1(self.attention(self.norm1(x), rotation, window, ring))
+        if self.cross is not None and self.norm_cross is not None:
+            assert source is not None, "this model must be given its conditions"
+            x = x + self.cross(self.norm_cross(x), source, window.rows if isinstance(window, Window) else None)
         return x + self.scale2(self.feed_forward(self.norm2(x)))
 
 
@@ -98,6 +106,7 @@ class TransformerState:
     position: Tensor  # int64 [slots]
     oldest: Tensor  # int64 [slots]: the first position that was heard; 0 but for a restored stream
     rings: list[KvRing]
+    sources: list[KvRing]  # every layer's view of the conditions, of each slot; none without cross-attention
 
     def reset(self, slot: int) -> None:
         self.position[slot] = 0
@@ -125,12 +134,18 @@ class Transformer(nn.Module):
         self.config = config
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
-    def state(self, slots: int, chunk: int = 1) -> TransformerState:
-        """A state for calls of at most `chunk` positions."""
-        capacity = self.config.context + chunk - 1
-        rings = [layer.ring(slots, capacity) for layer in cast("list[Layer]", self.layers)]
+    def state(self, slots: int, chunk: int = 1, source: int = 0) -> TransformerState:
+        """A state for calls of at most `chunk` positions, with conditions of length `source`."""
+        capacity, layers = self.config.context + chunk - 1, cast("list[Layer]", self.layers)
+        rings = [layer.ring(slots, capacity) for layer in layers]
+        sources = [layer.ring(slots, source) for layer in layers] if source else []
         position = torch.zeros(slots, dtype=torch.long, device=rings[0].keys.device)
-        return TransformerState(position, torch.zeros_like(position), rings)
+        return TransformerState(position, torch.zeros_like(position), rings, sources)
+
+    def attend(self, source: Tensor, state: TransformerState, slot: int) -> None:
+        """From now on `slot` is conditioned on `source` [1, length, dim]."""
+        for projected, kept in zip(self._project(source), state.sources, strict=True):
+            kept.keys[slot], kept.values[slot] = projected.keys[0], projected.values[0]
 
     def prefill(self, x: Tensor, state: TransformerState, slot: int, position: int) -> Tensor:
         """One pass over x [1, T, dim], T >= 1, at `position` and on; `slot`, which was reset, then goes on after it.
@@ -138,26 +153,39 @@ class Transformer(nn.Module):
         T may be longer than the chunk of `state`. What lies before `position` is not seen, now or later.
         """
         ahead = self.state(1, x.shape[1])
+        ahead.sources = [KvRing(kept.keys[slot, None], kept.values[slot, None]) for kept in state.sources]
         ahead.position[0] = ahead.oldest[0] = position
         x = self(x, ahead, Rows([0], x.device))
         state.adopt(slot, ahead)
         return x
 
-    def forward(self, x: Tensor, state: TransformerState | None = None, rows: Rows | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        state: TransformerState | None = None,
+        rows: Rows | None = None,
+        source: Tensor | None = None,
+    ) -> Tensor:
+        """`source` [B, length, dim] are the conditions of an offline pass; a streaming one has them in its state."""
         config, steps = self.config, torch.arange(x.shape[1], device=x.device)
         rings: list[KvRing] | list[None]
+        sources: list[KvRing] | list[None]
         window: Window | Tensor
         if state is None or rows is None:
             positions, rings = steps[None], [None] * config.layers
+            sources = [None] * config.layers if source is None else self._project(source)
             back = steps[:, None] - steps
             window = (back >= 0) & (back < config.context)
         else:
-            rings = state.rings
+            rings, sources = state.rings, state.sources or [None] * config.layers
             positions = rows.read(state.position)[:, None] + steps
             oldest, capacity = rows.read(state.oldest), rings[0].keys.shape[2]
             window = Window.of(rows, positions, oldest, config.context, capacity, x.dtype)
             rows.write(state.position, positions[:, -1] + 1)
         rotation = rotations(positions, config.dim // config.heads, config.max_period)
-        for layer, ring in zip(self.layers, rings, strict=True):
-            x = layer(x, rotation, window, ring)
+        for layer, ring, heard in zip(self.layers, rings, sources, strict=True):
+            x = layer(x, rotation, window, ring, heard)
         return x
+
+    def _project(self, source: Tensor) -> list[KvRing]:
+        return [cast("CrossAttention", layer.cross).project(source) for layer in cast("list[Layer]", self.layers)]
