@@ -83,7 +83,7 @@ def test_validate_takes_every_shipped_file_at_once(verb: list[str], run: Run) ->
     done = run(*verb, *SHIPPED)
     assert done.code == 0
     assert [line.split(":")[0] for line in done.out.splitlines()] == SHIPPED
-    assert "is of type Tts, which this build does not serve yet" in done.err
+    assert "is of type PyPost, which this build does not serve" in done.err
 
 
 @pytest.mark.parametrize("verb", [["validate"], ["config", "validate"]])
@@ -115,7 +115,7 @@ def test_validate_without_a_file_checks_the_environment(run: Run, monkeypatch: p
         (["serve", "--preset", "x"], 2, "--preset should be one of config-stt-en-hf"),
         (["serve", "--config", "x.toml"], 2, "x.toml: No such file or directory"),
         (["serve", "--prot", "1"], 2, "No such option: --prot"),
-        (["serve", "--config", str(CONFIGS / "fork/config-tts.toml")], 7, "nothing to serve"),
+        (["serve", "--config", str(CONFIGS / "unmute/voice-cloning.toml")], 7, "nothing to serve"),
         (["worker"], 2, "Missing option '--config'"),
         (["worker", "--config", str(CONFIGS / "fork/config-stt-en-hf.toml")], 2, "addr 0.0.0.0 lets other machines"),
         (["worker", "--config", SHIPPED[0], "-a", "localhos"], 2, "--addr should be an IP address"),

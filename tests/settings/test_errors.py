@@ -68,8 +68,8 @@ def test_unknown_keys_are_named_and_change_nothing(toml: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[modules.a]\n", "type is missing; it is one of stt, Asr, BatchedAsr"),
-        ('[modules.a]\ntype = "Asrs"\n', "type should be one of stt, Asr, .* found 'Asrs'"),
+        ("[modules.a]\n", "type is missing; it is one of stt, tts, Asr, BatchedAsr"),
+        ('[modules.a]\ntype = "Asrs"\n', "type should be one of stt, tts, Asr, .* found 'Asrs'"),
         ('[modules.a]\ntype = "stt"\npath = "x"\n', r"\[modules.a\]: path should begin with / .* found 'x'"),
         ('[modules.a]\ntype = "stt"\nslots = 0\n', r"\[modules.a\]: slots should be greater .* found 0"),
         ('[modules.a]\ntype = "stt"\n[modules.b]\ntype = "stt"\n', "a and b have the same path /api/asr-streaming"),

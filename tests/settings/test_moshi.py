@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from vivavoce.settings import SettingsError, load
+from vivavoce.settings import SettingsError, SpeechModule, load
 from vivavoce.settings.moshi import TYPES
 from vivavoce.settings.presets import FOLDER, preset_names
 
@@ -28,16 +28,22 @@ STT = {  # slots, delay, temperature, codebooks, dtype
     "fork/config-stt-en_fr-hf": (64, 6, 0.0, 32, "auto"),
     "fork/config-stt-en_fr-lowram-sm75": (4, 6, 0.0, 32, "float32"),
 }
-OTHERS = {
-    "dsm/config-tts": "Py", "unmute/tts": "Py", "unmute/tts-prod": "Py", "unmute/voice-cloning": "PyPost",
-    "fork/config-tts": "Tts", "fork/config-tts-fast": "Tts", "fork/config-tts-realtime": "Tts",
-}  # fmt: skip
+TTS = {  # slots, codebooks, cfg
+    "dsm/config-tts": (8, 24, 2.0),
+    "unmute/tts": (2, 24, 2.0),
+    "unmute/tts-prod": (16, 24, 2.0),
+    "fork/config-tts": (16, 32, None),
+    "fork/config-tts-fast": (16, 32, None),
+    "fork/config-tts-realtime": (16, 32, None),
+}
+OTHERS = {"unmute/voice-cloning": "PyPost"}
+KYUTAI = "hf://kyutai/tts-1.6b-en_fr"
 Base = dict[str, Any]
 
 
 def test_every_shipped_file_is_here() -> None:
     files = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.toml")}
-    assert files == {*STT, *OTHERS}
+    assert files == {*STT, *TTS, *OTHERS}
 
 
 @pytest.mark.parametrize("name", STT)
@@ -61,14 +67,58 @@ def test_a_speech_to_text_file_loads_as_it_is(name: str, monkeypatch: pytest.Mon
     assert len(loaded.warnings) == bool(said["authorized_ids"]) + name.endswith("sm75")
 
 
+@pytest.mark.parametrize("name", TTS)
+def test_a_text_to_speech_file_loads_as_it_is(name: str) -> None:
+    loaded = load(config=CONFIGS / f"{name}.toml", environment={"HOME": "/home/me"})
+    (module,) = loaded.settings.served
+    assert isinstance(module, SpeechModule)
+    assert (module.slots, module.codebooks, module.cfg) == TTS[name]
+    assert (module.kind, module.path) == ("tts", "/api/tts_streaming")
+    assert module.tokenizer_file == f"{KYUTAI}/tokenizer_spm_8k_en_fr_audio.model"
+    assert module.model in (KYUTAI, KYUTAI.removeprefix("hf://"))
+    assert str(module.voice_dir).startswith("hf-snapshot://kyutai/tts-voices/")
+    assert str(module.voice_dir).endswith("/**/*.safetensors")
+    unknown = [line for line in loaded.warnings if "not a known key" in line]
+    key = "tts.model.transformer.max_batch_size" if name.startswith("fork") else "tts_py.py.cfg_is_no_text"
+    assert [f"modules.{key}" in line for line in unknown] == [True]
+
+
+def test_what_a_py_table_leaves_out_is_as_its_script_has_it(one: Callable[[Base], Path]) -> None:
+    loaded = load(config=one({**MINIMAL["Py"], "py": {"temp": -1, "debug": True, "device": "cpu"}}))
+    (module,) = loaded.settings.served
+    assert isinstance(module, SpeechModule)
+    assert (module.temperature, module.cfg, module.codebooks, module.device) == (0.0, 2.0, 24, "cpu")
+    assert (module.voice_dir, module.voice) == ("~/models/tts-voices", "barack_demo.wav")
+    assert (module.path, module.slots, module.model) == ("/a", 1, "kyutai/tts-1.6b-en_fr")
+    (line,) = loaded.warnings
+    assert "py.debug has no effect" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"temp": True}, r"py.temp should not be true or false"),
+        ({"n_q": "many"}, "codebooks should be a valid integer"),
+        ({"cfg_coef": -1}, "cfg should be greater than or equal to 0"),
+        ({"device": "gpu"}, "device should be auto, cpu"),
+    ],
+)
+def test_a_wrong_value_of_a_py_table(changes: Base, line: str, one: Callable[[Base], Path]) -> None:
+    with pytest.raises(SettingsError, match=line):
+        load(config=one({**MINIMAL["Py"], "py": changes}))
+
+
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_is_not_served_yet_is_recognised_and_said(name: str) -> None:
+def test_what_is_not_served_is_recognised_and_said(name: str) -> None:
     loaded = load(config=CONFIGS / f"{name}.toml", environment={"HOME": "/home/me"})
     assert loaded.settings.served == ()
     assert any(f"is of type {OTHERS[name]}, which this build does not serve" in line for line in loaded.warnings)
-    unknown = [line for line in loaded.warnings if "not a known key" in line]
-    key = {"Py": "tts_py.py.cfg_is_no_text", "Tts": "tts.model.transformer.max_batch_size"}.get(OTHERS[name])
-    assert [f"modules.{key}" in line for line in unknown] == [True] * (key is not None)
+
+
+def test_a_script_of_ones_own_is_not_run_and_that_is_said(one: Callable[[Base], Path]) -> None:
+    loaded = load(config=one({**MINIMAL["Py"], "script": "/my/tts.py"}))
+    assert loaded.settings.served == ()
+    assert "is of type Py with a script of its own, which this build does not serve" in loaded.warnings[0]
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -76,7 +126,7 @@ def test_a_preset_loads_without_a_warning_and_without_keys(name: str) -> None:
     loaded = load(preset=name)
     assert loaded.warnings == ()
     assert loaded.settings.api_keys == ()
-    assert len(loaded.settings.served) == 1
+    assert len(loaded.settings.heard) == (name != "config-tts-en_fr")
 
 
 def test_the_presets_are_in_the_folder_configs() -> None:

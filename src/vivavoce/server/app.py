@@ -37,7 +37,7 @@ def create_app(settings: ServeSettings, runtimes: Mapping[str, Runtime], metrics
     status = Status(settings, runtimes)
     gate = Gate(settings, lambda reason: metrics.refusals.labels("", reason).inc())
     routes = _information(status, metrics.registry)
-    for module in settings.served:
+    for module in settings.heard:
         runtime = runtimes[module.label]
         routes.append(Route(f"{module.path}/health", _path_health))
         routes += moshi.routes(module, runtime, gate, settings)

@@ -50,7 +50,7 @@ class Service:
         self._settings, self._listener = settings, listener
         self._runtimes = {
             module.label: Runtime(engine_spec(module), settings.limits, metrics, module.label)
-            for module in settings.served
+            for module in settings.heard
         }
         app = create_app(settings, self._runtimes, metrics)
         self._status = app.state.status

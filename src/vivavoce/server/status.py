@@ -81,7 +81,7 @@ class Status:
         ]
 
     def _served(self) -> list[tuple[Module, Runtime]]:
-        return [(module, self.runtimes[module.label]) for module in self.settings.served]
+        return [(module, self.runtimes[module.label]) for module in self.settings.heard]
 
     def _uptime(self) -> int:
         return int(time.time() - self.started)

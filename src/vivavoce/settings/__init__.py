@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .errors import SettingsError
     from .layers import Loaded, load
     from .limits import Limits
-    from .modules import Module
+    from .modules import Module, SpeechModule
     from .serve import ServeSettings
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Module",
     "ServeSettings",
     "SettingsError",
+    "SpeechModule",
     "embedded",
     "expanded",
     "hub_cache",
@@ -53,6 +54,7 @@ _LATER = {
     "Module": "modules",
     "ServeSettings": "serve",
     "SettingsError": "errors",
+    "SpeechModule": "modules",
     "load": "layers",
 }
 

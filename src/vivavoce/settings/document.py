@@ -13,15 +13,18 @@ from pydantic import ValidationError
 
 from .asr import speech_to_text
 from .errors import SettingsError, explain
-from .modules import Module
-from .moshi import TYPES, Asr
+from .modules import Module, SpeechModule
+from .moshi import TYPES, Asr, Py, Tts
 from .paths import resolve
 from .serve import ServeSettings
+from .tts import from_py, from_tts
 
-EXPANDED = {"static_dir", "log_dir", "instance_name", "tls_cert", "tls_key", "model"}  # with $NAME
+MODELS = {"model", "tts_model"}
+EXPANDED = MODELS | {"static_dir", "log_dir", "instance_name", "tls_cert", "tls_key", "tts_voice_dir"}  # with $NAME
 EXPANDED_IN_MODULES = {"voice_dir", "voices", "script", "py", "model"}  # and every key that ends in _file
 KEYS = set(ServeSettings.model_fields) - {"modules"}
-MODULE_KEYS = set(Module.model_fields) - {"label", "kind"}
+OWN: dict[str, type[Module | SpeechModule]] = {"stt": Module, "tts": SpeechModule}
+PLACES = {"lm_file", "mimi_file", "tokenizer_file", "model", "voice_dir"}
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Document:
             value = tables[key]
             if isinstance(value, bool) and ServeSettings.model_fields[key].annotation is not bool:
                 raise SettingsError(f"{where} should not be true or false")  # pydantic would take it for 1 or 0
-            if key == "model" and isinstance(value, str) and value.startswith("hf://"):
+            if key in MODELS and isinstance(value, str) and value.startswith("hf://"):
                 self.values[key] = value  # a whole repository is meant
             else:
                 self.values[key] = resolve(value, where, environment) if key in EXPANDED else value
@@ -73,28 +76,33 @@ class Document:
         where = f"{self.path}: [modules.{label}]"
         if not isinstance(table, dict):
             raise SettingsError(f"{where} should be a table, found {table!r}")
-        kind = table.pop("type", None)
+        kind, known = table.pop("type", None), ", ".join([*OWN, *TYPES])
         if kind is None:
-            raise SettingsError(f"{where} type is missing; it is one of {', '.join(['stt', *TYPES])}")
-        if kind not in ("stt", *TYPES):
-            raise SettingsError(f"{where} type should be one of {', '.join(['stt', *TYPES])}, found {kind!r}")
-        if kind == "stt":
-            self._own(label, table, where, environment)
-        else:
-            self._moshi(label, kind, table, where, environment)
+            raise SettingsError(f"{where} type is missing; it is one of {known}")
+        if kind not in (*OWN, *TYPES):
+            raise SettingsError(f"{where} type should be one of {known}, found {kind!r}")
+        assert self.modules is not None
+        if kind in OWN:
+            self.modules[label] = {"kind": kind, **self._own(label, kind, table, where, environment)}
+        elif keys := self._moshi(label, kind, table, where, environment):
+            self.modules[label] = keys
 
-    def _own(self, label: str, table: dict[str, Any], where: str, environment: Mapping[str, str]) -> None:
-        self._unknown([f"modules.{label}.{key}" for key in table if key not in MODULE_KEYS], MODULE_KEYS)
-        keys = {key: value for key, value in table.items() if key in MODULE_KEYS}
+    def _own(
+        self, label: str, kind: str, table: dict[str, Any], where: str, environment: Mapping[str, str]
+    ) -> dict[str, Any]:
+        known = set(OWN[kind].model_fields) - {"label", "kind"}
+        self._unknown([f"modules.{label}.{key}" for key in table if key not in known], known)
+        keys = {key: value for key, value in table.items() if key in known}
         if wrong := next((key for key, value in keys.items() if isinstance(value, bool)), None):
             raise SettingsError(f"{where} {wrong} should not be true or false")
-        for key in keys.keys() & {"lm_file", "mimi_file", "tokenizer_file", "model"}:
+        for key in keys.keys() & PLACES:
             if key != "model" or not str(keys[key]).startswith("hf://"):
                 keys[key] = resolve(keys[key], f"{where} {key}", environment)
-        assert self.modules is not None
-        self.modules[label] = keys
+        return keys
 
-    def _moshi(self, label: str, kind: str, table: dict[str, Any], where: str, environment: Mapping[str, str]) -> None:
+    def _moshi(
+        self, label: str, kind: str, table: dict[str, Any], where: str, environment: Mapping[str, str]
+    ) -> dict[str, Any] | None:
         for key, value in table.items():
             if key.endswith("_file") or key in EXPANDED_IN_MODULES - {"model"}:
                 table[key] = resolve(value, f"{where} {key}", environment)
@@ -104,13 +112,19 @@ class Document:
             message = explain(error, lambda at: f"{where} {'.'.join(map(str, at))}")
             raise SettingsError(message) from None
         self._unknown([f"modules.{label}.{key}" for key in checked.unknown()], ())
-        if not isinstance(checked, Asr):
-            self.warnings.append(f"{where} is of type {kind}, which this build does not serve yet")
-            return
-        keys, warnings = speech_to_text(checked, where)
-        assert self.modules is not None
-        self.modules[label] = keys
+        match checked:
+            case Asr():
+                keys, warnings = speech_to_text(checked, where)
+            case Py(script=None):
+                keys, warnings = from_py(checked, where)
+            case Tts():
+                keys, warnings = from_tts(checked, where)
+            case _:
+                own = " with a script of its own" if isinstance(checked, Py) else ""
+                self.warnings.append(f"{where} is of type {kind}{own}, which this build does not serve")
+                return None
         self.warnings += warnings
+        return keys
 
     def _unknown(self, keys: Iterable[str], known: Iterable[str]) -> None:
         for key in keys:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from .document import KEYS, Document
 from .errors import SettingsError, explain
-from .modules import Engine, Module
+from .modules import SHARED, TTS, AnyModule, Engine, Module, SpeechModule, Voice
 from .presets import preset_file
 from .serve import ServeSettings
 
@@ -120,12 +120,22 @@ def _modules(
         return None
     found = {}
     for label, keys in document.modules.items():
+        speaks = keys.get("kind") == "tts"
         written = {name: Given(value, f"{document.path} [modules.{label}]") for name, value in keys.items()}
-        if "model" in over:  # the files, the delay and the sizes were those of the model that it replaces
-            written = {name: given for name, given in written.items() if name == "path" or name in Engine.model_fields}
-        flat = {name: given for name, given in merged.items() if name in Engine.model_fields}
-        found[label] = flat | written | {name: given for name, given in over.items() if name in flat}
+        flat, above = _flat(merged, speaks), _flat(over, speaks)
+        if "model" in above:  # the files, the delay and the sizes were those of the model that it replaces
+            own = {"path", "kind", *_flat(dict.fromkeys(ServeSettings.model_fields, Given(None, "")), speaks)}
+            written = {name: given for name, given in written.items() if name in own}
+        found[label] = flat | written | above
     return found
+
+
+def _flat(given: Mapping[str, Given], speaks: bool) -> dict[str, Given]:
+    """Those of the flat settings that hold for a module of that kind, by the module's keys."""
+    if not speaks:
+        return {name: value for name, value in given.items() if name in Engine.model_fields}
+    own = {name.removeprefix(TTS): value for name, value in given.items() if name in Voice.model_fields}
+    return {name: value for name, value in given.items() if name in SHARED} | own
 
 
 def _validated(merged: Mapping[str, Given], modules: dict[str, dict[str, Given]] | None) -> ServeSettings:
@@ -142,9 +152,10 @@ def _validated(merged: Mapping[str, Given], modules: dict[str, dict[str, Given]]
     return settings.model_copy(update={"modules": checked})
 
 
-def _module(label: str, keys: Mapping[str, Given]) -> Module:
+def _module(label: str, keys: Mapping[str, Given]) -> AnyModule:
+    values = {name: given.value for name, given in keys.items()}
     try:
-        return Module(label=label, **{name: given.value for name, given in keys.items()})
+        return SpeechModule(label=label, **values) if values.get("kind") == "tts" else Module(label=label, **values)
     except ValidationError as error:
         raise SettingsError(explain(error, lambda at: _where(keys, at))) from None
 

@@ -19,13 +19,14 @@ from pydantic.fields import FieldInfo
 
 from .layers import ANCESTORS, Loaded
 from .limits import Limits
-from .modules import Engine, Module
+from .modules import Engine, Voice
 from .serve import Access, Listening, Logs, ServeSettings
 
 HIDDEN = "**********"
 _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Where it listens", Listening),
     ("The model", Engine),
+    ("The voice", Voice),
     ("Who may come in", Access),
     ("What it says", Logs),
     ("Limits", Limits),
@@ -42,7 +43,7 @@ def as_toml(loaded: Loaded) -> str:
     for module in loaded.settings.modules or ():
         at = f"modules.{module.label}"
         lines += ["", f"[modules.{_key(module.label)}]", f"type = {json.dumps(module.kind)}"]
-        names = [name for name in Module.model_fields if name not in ("label", "kind")]
+        names = [name for name in type(module).model_fields if name not in ("label", "kind")]
         lines += [_line(name, getattr(module, name), loaded.origins.get(f"{at}.{name}")) for name in names]
     return "".join(f"{line}\n" for line in lines)
 

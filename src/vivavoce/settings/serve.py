@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 
 from .errors import SettingsError
 from .limits import Limits
-from .modules import Engine, Module
+from .modules import NONE, SHARED, AnyModule, Engine, Module, SpeechModule, Voice
+from .sources import has_embedded
 
 LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 
@@ -105,14 +106,14 @@ class Logs(BaseModel):
     )
 
 
-class ServeSettings(Limits, Logs, Access, Engine, Listening):
+class ServeSettings(Limits, Logs, Access, Voice, Engine, Listening):
     """What the server is to do.
 
     Built by `load` from flags, environment, `.env`, TOML and defaults, in this order of precedence;
     `ServeSettings(...)` itself reads nothing but its arguments.
     """
 
-    modules: tuple[Module, ...] | None = Field(None, description="What is served where, of [modules.NAME] tables.")
+    modules: tuple[AnyModule, ...] | None = Field(None, description="What is served where, of [modules.NAME] tables.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -128,11 +129,27 @@ class ServeSettings(Limits, Logs, Access, Engine, Listening):
         return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
 
     @property
-    def served(self) -> tuple[Module, ...]:
-        """What is to run: the modules, or the one that the settings describe."""
+    def served(self) -> tuple[AnyModule, ...]:
+        """What is to run: the modules, or those that the settings describe."""
         if self.modules is not None:
             return self.modules
-        return (Module(label="stt", **{name: getattr(self, name) for name in Engine.model_fields}),)
+        found: list[AnyModule] = []
+        if self.model != NONE:
+            found.append(Module(label="stt", **{name: getattr(self, name) for name in Engine.model_fields}))
+        if self.tts_model != NONE and (self.tts_model or has_embedded("tts")):
+            shared = {name: getattr(self, name) for name in SHARED}
+            found.append(SpeechModule(label="tts", **shared, **self.of_tts))
+        return tuple(found)
+
+    @property
+    def heard(self) -> tuple[Module, ...]:
+        """The modules of speech to text."""
+        return tuple(module for module in self.served if isinstance(module, Module))
+
+    @property
+    def spoken(self) -> tuple[SpeechModule, ...]:
+        """The modules of text to speech."""
+        return tuple(module for module in self.served if isinstance(module, SpeechModule))
 
     def demand_protection(self) -> None:
         """Raise SettingsError where other machines could connect and nobody has said who may."""

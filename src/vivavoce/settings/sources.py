@@ -11,6 +11,7 @@ from ..core import CheckpointError
 
 EMBEDDED = Path(__file__).parents[1] / "models"
 _REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(@(?P<revision>[^/\s]+))?(/(?P<file>.+))?")
+_EXAMPLES = {"stt": "kyutai/stt-1b-en_fr", "tts": "kyutai/tts-1.6b-en_fr"}
 _TRUE = {"1", "ON", "YES", "TRUE"}  # what huggingface_hub takes for true
 
 
@@ -61,12 +62,23 @@ def _hub(name: str, text: str) -> HubSource:
     return HubSource(match["repo"], match["revision"], match["file"])
 
 
-def embedded() -> Path:
-    """The folder of the model that ships with the package."""
-    folders = sorted(config.parent for config in EMBEDDED.glob("*/config.json"))
+def embedded(kind: str = "stt") -> Path:
+    """The folder of the model that ships with the package; `kind` is stt or tts."""
+    folders = _embedded(kind)
     if not folders:
-        raise CheckpointError("this installation has no embedded model; name one, for example kyutai/stt-1b-en_fr")
+        raise CheckpointError(
+            f"this installation has no embedded {kind} model; name one, for example {_EXAMPLES[kind]}"
+        )
     return folders[0]
+
+
+def has_embedded(kind: str) -> bool:
+    """Whether there is such a folder."""
+    return bool(_embedded(kind))
+
+
+def _embedded(kind: str) -> list[Path]:
+    return sorted(config.parent for config in EMBEDDED.glob(f"{kind}-*/config.json"))
 
 
 def expanded(path: str) -> Path:
