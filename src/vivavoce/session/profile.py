@@ -43,3 +43,38 @@ class SttProfile:
     def flush_frames(self) -> int:
         """Frames of silence after which everything said before has come out as text (spec §3.5)."""
         return self.delay_frames + 2
+
+
+@dataclass(frozen=True)
+class TtsProfile:
+    """How one text-to-speech model is fed its text, and how far its audio is behind (spec §4.1 to §4.3, §4.6).
+
+    Raises CheckpointError when a number is negative, or no vocabulary is.
+    """
+
+    text_card: int  # ids of the tokenizer
+    delay_steps: int  # of the audio behind the text
+    acoustic_delay: int = 2  # steps of the slowest codebook behind that
+    lookahead: int = 0  # words that a second text stream is ahead; 0: the model has none
+    multi_speaker: bool = False
+    initial_padding: int = 2  # steps before the first word
+    max_padding: int = 8  # steps after which the next word starts at the latest
+    padding_between: int = 1  # steps after a word's pieces in which none starts
+    final_padding: int = 4  # frames after the end of the text
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if getattr(self, name) < 0:
+                raise CheckpointError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not self.text_card:
+            raise CheckpointError("text_card must be positive, got 0")
+
+    @property
+    def first_audio_step(self) -> int:
+        """The step, counted from 0, that gives the first frame; step s's own frame comes so many steps later."""
+        return self.delay_steps + self.acoustic_delay
+
+    @property
+    def tail_steps(self) -> int:
+        """Steps from the one at which the text ran out until all of its audio has been given."""
+        return self.first_audio_step + self.final_padding
