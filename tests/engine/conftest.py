@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from vivavoce.checkpoints import load_stt
 from vivavoce.engine import SttEngine
 from vivavoce.nn.lm import Lm, LmConfig
 from vivavoce.nn.mimi import Mimi, MimiConfig
@@ -43,3 +44,9 @@ def models() -> tuple[Mimi, Lm]:
 def engine_of(models: tuple[Mimi, Lm]) -> Callable[[int], SttEngine]:
     """A new engine with that many slots over the shared weights."""
     return lambda slots: SttEngine(*models, slots)
+
+
+@pytest.fixture(scope="module")
+def embedded() -> SttEngine:
+    model = load_stt(device="cpu")
+    return SttEngine(model.mimi, model.lm, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vivavoce.engine import StepOutput, SttEngine
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 
+TOGETHER = SttEngine.TOGETHER
 Frames = list[NDArray[np.float32]]
 EngineOf = Callable[[int], SttEngine]
 laws = settings(max_examples=25, deadline=None, derandomize=True)
@@ -153,6 +155,50 @@ def test_streaming_equals_the_offline_pass_of_the_same_model(
     assert [o.token for o in outputs] == logits[0, 1:].argmax(-1).tolist()
     pauses = extra[0, 1:].softmax(-1)[..., 0]
     assert [x for o in outputs for x in o.vad] == pytest.approx(pauses.flatten().tolist(), abs=1e-5)
+
+
+@given(
+    mine=st.integers(0, 3),
+    bites=st.lists(st.tuples(st.integers(1, TOGETHER), st.sets(st.integers(0, 3)), st.booleans()), max_size=8),
+    temperature=st.sampled_from([0.0, 0.9]),
+)
+@laws
+def test_catching_up_gives_what_as_many_steps_give(
+    engine_of: EngineOf, mine: int, bites: list[tuple[int, set[int], bool]], temperature: float
+) -> None:
+    """In bites of any size, beside neighbours that take part or do not, with steps between, beyond both windows."""
+    engine = engine_of(4)
+    for slot in range(4):
+        engine.open(slot, temperature=temperature, seed=3 if slot == mine else slot)
+    frames = sound(14, sum(size + stepped for size, _, stepped in bites))
+    outputs: list[StepOutput] = []
+    for size, others, stepped in bites:
+        bite = {slot: np.stack(sound(slot, size)) for slot in others}
+        outputs += engine.catch_up(bite | {mine: np.stack(frames[len(outputs) :][:size])})[mine]
+        if stepped:
+            outputs.append(engine.step({slot: frames[len(outputs)] for slot in others | {mine}})[mine])
+    expected = alone(engine_of, frames, temperature=temperature, seed=3)
+    assert told(outputs) == told(expected)
+    assert [o.logprob for o in outputs] == pytest.approx([o.logprob for o in expected], abs=1e-4)
+    assert [x for o in outputs for x in o.vad] == pytest.approx([x for o in expected for x in o.vad], abs=1e-4)
+
+
+def test_catching_up_through_silence_takes_few_passes(embedded: SttEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted: where nothing is said, the first guess is right."""
+    embedded.open(0)
+    passes = 0
+    predict = embedded.lm.predict
+
+    def counted(*args: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        return predict(*args)
+
+    monkeypatch.setattr(embedded.lm, "predict", counted)
+    silence = np.zeros((TOGETHER, embedded.mimi.config.frame_size), np.float32)
+    assert len(embedded.catch_up({0: silence})[0]) == TOGETHER
+    assert passes <= 2
+    embedded.close(0)
 
 
 def test_a_sampled_stream_is_repeated_by_its_seed_and_changed_by_another(engine_of: EngineOf) -> None:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vivavoce.audio import load
-from vivavoce.checkpoints import load_stt
 from vivavoce.core import FRAME_SIZE
 from vivavoce.engine import History, Snapshot, StepOutput, SttEngine
 from vivavoce.nn.rows import Rows
@@ -235,12 +234,6 @@ def test_parts_that_do_not_belong_together_are_no_snapshot(engine_of: EngineOf) 
 def test_keeping_snapshots_does_not_import_torch() -> None:
     code = "import sys, vivavoce.engine, vivavoce.engine.snapshot; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.fixture(scope="module")
-def embedded() -> SttEngine:
-    model = load_stt(device="cpu")
-    return SttEngine(model.mimi, model.lm, 2)
 
 
 @pytest.fixture(scope="module")

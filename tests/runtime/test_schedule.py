@@ -76,6 +76,27 @@ def test_a_step_takes_every_frame_that_is_owed_and_never_one_that_does_not_wait(
             assert stream in chosen or not waiting[stream] or stepped[stream] >= BURST - 1
 
 
+@given(st.integers(0, 60), st.lists(st.floats(0, 3), max_size=10))
+def test_whoever_is_behind_may_claim_just_what_it_is_owed(frames: int, passed: list[float]) -> None:
+    """A burst at once, and 12.5 frames for every second since; the same as frame by frame."""
+    schedule, one_by_one = Schedule(linear(0.001, 0.0)), Schedule(linear(0.001, 0.0))
+    for each in (schedule, one_by_one):
+        each.open(0, 0.0)
+        each.open(1, 0.0)  # a live one beside it, which keeps the step of extra frames small
+        for _ in range(frames):
+            each.frame(0)
+    now = 0.0
+    for more in [0.0, *passed]:
+        now += more
+        if schedule.choose(now):
+            owed = schedule.owed(0)
+            schedule.claim(0, owed)
+            assert all(one_by_one.choose(now) == [0] for _ in range(1 + owed))
+            assert one_by_one.owed(0) == schedule.owed(0) == 0
+        else:
+            assert not one_by_one.choose(now)
+
+
 @given(st.integers(1, 30), st.integers(1, 30), st.floats(0.001, 0.03), st.floats(0, 0.001))
 def test_live_streams_are_stepped_in_time_however_many_fast_ones_there_are(
     live: int, fast: int, base: float, each: float

@@ -71,6 +71,26 @@ def test_a_flush_gives_every_word_so_far_without_more_audio_and_the_stream_goes_
     runner.run(main())
 
 
+def test_the_silence_of_a_flush_is_stepped_at_once(runner: Runner, runtime: Runtime, digits: Samples) -> None:
+    """Counted: the model's delay and two frames, in one step of the engine."""
+
+    async def main() -> None:
+        stream = runtime.open()
+        for at in range(0, 12 * FRAME_SIZE, FRAME_SIZE):
+            await stream.push(digits[at : at + FRAME_SIZE])
+            await until(lambda: not stream.queued)
+        before = sample(runtime, "vivavoce_step_seconds_count", module="stt")
+        stream.flush("now")
+        async for event in stream.events():
+            if event == Flushed("now"):
+                break
+        assert stream.steps == 22
+        assert sample(runtime, "vivavoce_step_seconds_count", module="stt") == before + 1
+        stream.close()
+
+    runner.run(main())
+
+
 def test_flushes_are_answered_in_order_each_once(runner: Runner, runtime: Runtime, digits: Samples) -> None:
     async def main() -> None:
         stream = runtime.open()

@@ -5,14 +5,16 @@ Synchronous and single-threaded. The five laws of docs/architecture.md are tests
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vivavoce.core import TEXT_PAD
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
@@ -41,6 +43,8 @@ class SttEngine:
     Opening a slot runs the start position of the LM (spec/model.md §3.2), so that frame f yields text f + 1 at once.
     """
 
+    TOGETHER: ClassVar = 16  # frames of a stream that `catch_up` takes at most
+
     def __init__(self, mimi: Mimi, lm: Lm, slots: int) -> None:
         if slots < 1:
             raise ValueError(f"an engine needs at least one slot, got {slots}")
@@ -48,8 +52,8 @@ class SttEngine:
             raise ValueError(f"the LM hears {lm.config.n_q} codebooks, the codec has {mimi.config.codebooks}")
         self.mimi, self.lm, self.slots = mimi.eval(), lm.eval(), slots
         self.device = lm.embeddings.device
-        self._codec = mimi.encoder_state(slots)
-        self._memory = lm.state(slots)
+        self._codec = mimi.encoder_state(slots, self.TOGETHER)
+        self._memory = lm.state(slots, self.TOGETHER)
         self._text = torch.zeros(slots, dtype=torch.long, device=self.device)
         self._temperature = torch.zeros(slots, device=self.device)
         self._seed = torch.zeros(slots, dtype=torch.long, device=self.device)
@@ -71,8 +75,9 @@ class SttEngine:
     def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0) -> int:
         """Give a free slot to a new stream; temperature 0 is greedy. Returns the text token of the start position."""
         self._take(slot, temperature, seed)
-        text, codes = self.lm.start(1)
-        token, _, _ = self._advance(Rows([slot], self.device), text, codes)
+        rows = Rows([slot], self.device)
+        token, _, _ = self._hear(rows, *self.lm.start(1))
+        rows.write(self._text, token[:, -1])
         return int(token)
 
     @torch.inference_mode()
@@ -112,25 +117,81 @@ class SttEngine:
     @torch.inference_mode()
     def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, StepOutput]:
         """One frame, float32 [frame_size], for each slot that has one; samples that are no audio count as silence."""
-        assert frames.keys() <= self._open, f"slots {sorted(frames.keys() - self._open)} are not open"
         if not frames:
             return {}
+        rows, codes = self._encode({slot: frame[None] for slot, frame in frames.items()})
+        token, logprob, vad = self._hear(rows, rows.read(self._text)[:, None], codes)
+        rows.write(self._text, token[:, -1])
+        told = _outputs(token, logprob, vad, codes)
+        return {slot: told[row][0] for row, slot in enumerate(sorted(frames))}
+
+    @torch.inference_mode()
+    def catch_up(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, list[StepOutput]]:
+        """Several frames of each slot, float32 [k, frame_size], k from 1 to TOGETHER and the same for all.
+
+        Gives what k steps give, in fewer passes: the codec hears all frames in one, and so does the LM with a guess of
+        its own text. Behind a wrong guess it hears again, told what it said the last time (Jacobi decoding), until it
+        says what it was told. Where little is said, as in the silence of a flush, two or three passes do.
+        """
+        if not frames:
+            return {}
+        slots, count = sorted(frames), len(next(iter(frames.values())))
+        assert 1 <= count <= self.TOGETHER, f"a pass takes 1 to {self.TOGETHER} frames of a stream, got {count}"
+        rows, codes = self._encode(frames)
+        guess = [[int(token), *[TEXT_PAD] * (count - 1)] for token in rows.read(self._text)]
+        told: list[list[StepOutput]] = [[] for _ in slots]
+        while behind := [row for row in range(len(slots)) if len(told[row]) < count]:
+            first = torch.tensor([len(told[row]) for row in behind])[:, None]
+            # Who is further ahead hears its last frame over and over; what lies behind its position is not seen again.
+            span = (first + torch.arange(count - int(first.min()))).clamp_max(count - 1)
+            text = torch.tensor([guess[row] for row in behind]).gather(1, span).to(self.device)
+            heard = codes[torch.tensor(behind)[:, None].to(self.device), span.to(self.device)]
+            some = Rows([slots[row] for row in behind], self.device)
+            position = some.read(self._memory.position).clone()
+            for row, answers in zip(behind, _outputs(*self._hear(some, text, heard), heard), strict=True):
+                start = len(told[row]) + 1
+                answers = answers[: count + 1 - start]
+                told[row] += answers[: 1 + _agreement(answers, guess[row][start:])]
+                guess[row][start:] = [answer.token for answer in answers[:-1]]
+            known = torch.tensor([len(told[row]) for row in behind])[:, None]
+            some.write(self._memory.position, position + (known - first)[:, 0].to(self.device))
+        rows.write(self._text, torch.tensor([answers[-1].token for answers in told], device=self.device))
+        return dict(zip(slots, told, strict=True))
+
+    def _encode(self, frames: Mapping[int, NDArray[np.float32]]) -> tuple[Rows, Tensor]:
+        """The rows of these slots, in order, and their codes int64 [B, k, n_q]."""
+        assert frames.keys() <= self._open, f"slots {sorted(frames.keys() - self._open)} are not open"
         slots = sorted(frames)
         rows = Rows(slots, self.device)
-        audio = self._clean(np.stack([frames[slot] for slot in slots]))
-        codes = self.mimi.encode(audio, self._codec, rows, self.lm.config.n_q)
-        token, logprob, vad = self._advance(rows, rows.read(self._text)[:, None], codes)
-        outputs = zip(token.tolist(), logprob.tolist(), vad.tolist(), codes[:, 0].tolist(), strict=True)
-        return {s: StepOutput(t, p, tuple(v), tuple(c)) for s, (t, p, v, c) in zip(slots, outputs, strict=True)}
+        audio = self._clean(np.stack([frames[slot].reshape(-1) for slot in slots]))
+        return rows, self.mimi.encode(audio, self._codec, rows, self.lm.config.n_q)
 
     def _clean(self, audio: NDArray[np.float32]) -> Tensor:
         # A frame must never hurt its neighbours: NaN or infinity would stay in the shared buffers for good.
         return torch.from_numpy(audio).to(self.device).nan_to_num(0.0, 0.0, 0.0).clamp(-LOUDEST, LOUDEST)
 
     @torch.inference_mode()
-    def _advance(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        position = rows.read(self._memory.position).clone()
+    def _hear(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """text [B, T], codes [B, T, n_q] to tokens and their log-probabilities [B, T], and pauses [B, T, heads]."""
+        batch, count = text.shape
+        position = rows.read(self._memory.position)[:, None] + torch.arange(count, device=self.device)
         logits, extra = self.lm(text, codes, self._memory, rows)
-        token, logprob = choose(logits[:, 0], rows.read(self._temperature), rows.read(self._seed), position)
-        rows.write(self._text, token)
-        return token, logprob, extra[:, 0].softmax(-1)[..., 0] if extra.shape[2] else extra[:, 0, :, :0].flatten(1)
+        temperature, seed = (rows.read(of).repeat_interleave(count) for of in (self._temperature, self._seed))
+        token, logprob = choose(logits.flatten(0, 1), temperature, seed, position.flatten())
+        pauses = extra.softmax(-1)[..., 0] if extra.shape[2] else extra.flatten(2)
+        return token.view(batch, count), logprob.view(batch, count), pauses
+
+
+def _outputs(token: Tensor, logprob: Tensor, vad: Tensor, codes: Tensor) -> list[list[StepOutput]]:
+    """For each row, one for each of its frames."""
+    told = (part.tolist() for part in (token, logprob, vad, codes))
+    return [
+        [StepOutput(t, p, tuple(v), tuple(c)) for t, p, v, c in zip(*row, strict=True)]
+        for row in zip(*told, strict=True)
+    ]
+
+
+def _agreement(answers: Sequence[StepOutput], guesses: Sequence[int]) -> int:
+    """How many guesses, from the first on, were what was then said."""
+    wrong = (i for i, guess in enumerate(guesses) if guess != answers[i].token)
+    return next(wrong, len(guesses))

@@ -23,7 +23,7 @@ from .options import StreamOptions
 from .patience import Patience
 
 Samples = NDArray[np.float32]
-AHEAD = 4  # frames of a stream on their way through the engine; the rest wait in the session
+AHEAD = 16  # frames of a stream on their way through the engine: a whole flush; the rest wait in the session
 MOST_FLUSHES = 64  # unanswered; each costs the engine the model's delay in silence
 
 
@@ -33,6 +33,9 @@ class _Sent:
 
     samples: Samples
     afresh: bool
+
+    def message(self, stream: int) -> Frame:
+        return Frame(stream, self.samples.tobytes(), self.afresh)
 
 
 class Lane:
@@ -131,7 +134,7 @@ class Lane:
         else:
             engine.send(restore(number, slot, self._history.snapshot()))
         for sent in self._sent:
-            engine.send(Frame(number, sent.samples.tobytes(), sent.afresh))
+            engine.send(sent.message(number))
         self.feed()
 
     def leave(self) -> None:
@@ -150,7 +153,7 @@ class Lane:
             afresh = self.session.needs_reset()  # asked first: it speaks of the frame that is taken next
             sent = _Sent(self.session.take(), afresh)
             self._sent.append(sent)
-            self._engine.send(Frame(self.number, sent.samples.tobytes(), sent.afresh))
+            self._engine.send(sent.message(self.number))
         if not self.full:
             self._room.set()
 

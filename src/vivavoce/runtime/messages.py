@@ -140,8 +140,9 @@ class Result(msgspec.Struct, array_like=True):
 class Stepped(Message):
     """One step, and how long it took."""
 
-    results: list[Result]
+    results: list[Result]  # in order for each stream
     seconds: float
+    frames: int = 1  # of each stream
 
 
 class Lost(Message):

@@ -24,8 +24,10 @@ class Pace:
         """A step that told no stream anything: those that warm the engine up."""
         self._cost.learn(batch, seconds)
 
-    def stepped(self, batch: int, seconds: float, now: float) -> None:
-        self._cost.learn(batch, seconds)
+    def stepped(self, batch: int, seconds: float, now: float, frames: int = 1) -> None:
+        """A step of that many streams, and frames of each; only those of one frame tell what live streams cost."""
+        if frames == 1:
+            self._cost.learn(batch, seconds)
         self._newest.append((now, seconds))
 
     def percentiles(self, now: float) -> tuple[float, float]:

@@ -243,10 +243,10 @@ class Runtime:
         match message:
             case Opened(stream, token) if stream in self._slots.lanes:
                 self._slots.lanes[stream].opened(token)
-            case Stepped(results, seconds):
-                now = asyncio.get_running_loop().time()
-                self._pace.stepped(len(results), seconds, now)
-                self._metrics.stepped(len(results), seconds)
+            case Stepped(results, seconds, frames):
+                now, streams = asyncio.get_running_loop().time(), len(results) // frames
+                self._pace.stepped(streams, seconds, now, frames)
+                self._metrics.stepped(streams, seconds)
                 for result in results:
                     self._answered(result, now)
             case Lost(stream, reason) if stream in self._slots.lanes:

@@ -73,6 +73,17 @@ class Schedule:
             self._claims[stream].turn = self._turn
         return chosen
 
+    def owed(self, stream: int) -> int:
+        """Further frames of a stream that wait and are owed, as of the last `choose`."""
+        claim = self._claims[stream]
+        return min(claim.waiting, int(claim.credit / _WHOLE))
+
+    def claim(self, stream: int, frames: int) -> None:
+        """So many of those are stepped together with the chosen one."""
+        assert frames <= self.owed(stream), f"{frames} frames were claimed, {self.owed(stream)} are owed"
+        self._claims[stream].waiting -= frames
+        self._claims[stream].credit -= frames
+
     def wait(self, now: float) -> float | None:
         """Seconds until `choose` gives a stream, 0 when it does now; None while no frame waits."""
         waiting = [claim for claim in self._claims.values() if claim.waiting]

@@ -30,9 +30,11 @@ from .orphan import end_with_parent
 from .schedule import Schedule
 
 if TYPE_CHECKING:
-    from vivavoce.engine import SttEngine
+    from vivavoce.engine import StepOutput, SttEngine
 
 log = logging.getLogger("vivavoce.engine")
+BEHIND = 4  # frames that wait; fewer are as quick in the steps that others take anyway
+FEW = 3  # streams; more of them that are behind are as quick together
 Samples = NDArray[np.float32]
 
 
@@ -44,6 +46,12 @@ class _Served:
     temperature: float
     seed: int
     frames: deque[tuple[Samples, bool]] = field(default_factory=deque)  # and whether it is heard afresh
+
+    @property
+    def of_one_context(self) -> int:
+        """How many frames come before the next that is heard afresh."""
+        afresh = (i for i, (_, afresh) in enumerate(self.frames) if afresh and i)
+        return next(afresh, len(self.frames))
 
 
 class _NonsenseError(Exception):
@@ -85,25 +93,52 @@ class Worker:
             self._link.send([Malformed(f"{type(message).__name__}: {error}")])
 
     def step(self) -> None:
-        """One frame of every stream whose turn it is."""
-        chosen = {stream: self._streams[stream] for stream in self._schedule.choose(monotonic())}
-        if not chosen:
-            return
+        """One frame of every stream whose turn it is; of a few that are far behind, all frames that they are owed."""
+        chosen = self._schedule.choose(monotonic())
+        late, count = self._late(chosen)
+        if on_time := [stream for stream in chosen if stream not in late]:
+            self._advance(on_time, 1)
+        if late:
+            for stream in late:
+                self._schedule.claim(stream, count - 1)  # the first was claimed by `choose`
+            self._advance(late, count)
+
+    def _late(self, chosen: list[int]) -> tuple[list[int], int]:
+        """The streams that are better stepped apart, and how many frames at once."""
+        owed = {stream: 1 + self._schedule.owed(stream) for stream in chosen}
+        late = [stream for stream, count in owed.items() if count >= BEHIND]
+        if not 1 <= len(late) <= FEW:
+            return [], 1
+        count = min(
+            self._engine.TOGETHER, *(min(owed[stream], self._streams[stream].of_one_context) for stream in late)
+        )
+        return (late, count) if count >= BEHIND else ([], 1)
+
+    def _advance(self, streams: list[int], count: int) -> None:
+        """So many frames of each of these streams, and their results to the parent."""
         frames, starts = dict[int, Samples](), dict[int, int]()
-        for stream, served in chosen.items():
-            frames[served.slot], afresh = served.frames.popleft()
-            if afresh:
+        for stream in streams:
+            served = self._streams[stream]
+            samples, afresh = zip(*(served.frames.popleft() for _ in range(count)), strict=True)
+            frames[served.slot] = np.stack(samples)
+            if afresh[0]:
                 self._engine.close(served.slot)
                 starts[stream] = self._engine.open(served.slot, temperature=served.temperature, seed=served.seed)
         begun = perf_counter()
-        outputs = self._engine.step(frames)
+        outputs = self._engine.catch_up(frames) if count > 1 else self._step(frames)
         taken = perf_counter() - begun
-        self._cost.learn(len(chosen), taken)
+        if count == 1:
+            self._cost.learn(len(streams), taken)
         results = list[Result]()
-        for stream, served in chosen.items():
-            output = outputs[served.slot]
-            results.append(Result(stream, output.token, output.logprob, output.vad, output.codes, starts.get(stream)))
-        self._link.send([Stepped(results, taken)])
+        for stream in streams:
+            for i, output in enumerate(outputs[self._streams[stream].slot]):
+                start = None if i else starts.get(stream)
+                results.append(Result(stream, output.token, output.logprob, output.vad, output.codes, start))
+        self._link.send([Stepped(results, taken, count)])
+
+    def _step(self, frames: dict[int, Samples]) -> dict[int, list[StepOutput]]:
+        outputs = self._engine.step({slot: samples[0] for slot, samples in frames.items()})
+        return {slot: [output] for slot, output in outputs.items()}
 
     def _open(self, message: Open) -> None:
         self._must_be_free(message.stream, message.slot)
