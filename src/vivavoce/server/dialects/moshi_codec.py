@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import packing
 from .msgpack import Reader, invalid
 
 Samples = NDArray[np.float32]
@@ -134,49 +135,22 @@ def step(index: int, pauses: Sequence[float], buffered: int) -> bytes:
     """Frame number `index` has been stepped; `buffered` samples wait."""
     prs = b"".join(b"\xca" + struct.pack(">f", pause) for pause in pauses)
     return b"".join((
-        b"\x84\xa4type\xa4Step\xa8step_idx", _integer(index),
-        b"\xa3prs", _array(len(pauses)), prs, b"\xacbuffered_pcm", _integer(buffered),
+        b"\x84\xa4type\xa4Step\xa8step_idx", packing.integer(index),
+        b"\xa3prs", packing.array(len(pauses)), prs, b"\xacbuffered_pcm", packing.integer(buffered),
     ))  # fmt: skip
 
 
 def word(text: str, start: float) -> bytes:
-    return b"\x83\xa4type\xa4Word\xa4text" + _text(text) + b"\xaastart_time\xcb" + struct.pack(">d", start)
+    return b"\x83\xa4type\xa4Word\xa4text" + packing.text(text) + b"\xaastart_time" + packing.double(start)
 
 
 def end_word(stop: float) -> bytes:
-    return b"\x82\xa4type\xa7EndWord\xa9stop_time\xcb" + struct.pack(">d", stop)
+    return b"\x82\xa4type\xa7EndWord\xa9stop_time" + packing.double(stop)
 
 
 def marker(id: int) -> bytes:
-    return b"\x82\xa4type\xa6Marker\xa2id" + _integer(id)
+    return b"\x82\xa4type\xa6Marker\xa2id" + packing.integer(id)
 
 
 def error(message: str) -> bytes:
-    return b"\x82\xa4type\xa5Error\xa7message" + _text(message)
-
-
-def _integer(value: int) -> bytes:
-    if -0x20 <= value < 0x80:
-        return struct.pack(">b", value)
-    widths = (("\xcc", "B"), ("\xcd", "H"), ("\xce", "I"), ("\xcf", "Q"))
-    if value < 0:
-        widths = (("\xd0", "b"), ("\xd1", "h"), ("\xd2", "i"), ("\xd3", "q"))
-    bits = value.bit_length() if value > 0 else (-value - 1).bit_length() + 1
-    first, form = widths[(bits > 8) + (bits > 16) + (bits > 32)]
-    return first.encode("latin-1") + struct.pack(">" + form, value)
-
-
-def _text(text: str) -> bytes:
-    data = text.encode("utf-8", "replace")
-    length = len(data)
-    if length < 0x20:
-        return bytes([0xA0 | length]) + data
-    if length < 0x100:
-        return struct.pack(">BB", 0xD9, length) + data
-    if length < 0x10000:
-        return struct.pack(">BH", 0xDA, length) + data
-    return struct.pack(">BI", 0xDB, length) + data
-
-
-def _array(length: int) -> bytes:
-    return bytes([0x90 | length]) if length < 0x10 else struct.pack(">BH", 0xDC, length)
+    return b"\x82\xa4type\xa5Error\xa7message" + packing.text(message)
