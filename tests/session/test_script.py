@@ -176,6 +176,14 @@ def test_a_step_waits_for_its_word() -> None:
     assert late.ready
 
 
+def test_nothing_is_stepped_before_there_is_something_to_say() -> None:
+    """Not the initial padding either: a stream without text must not become audio."""
+    begun = ScriptMachine(TtsProfile(CARD, 0, lookahead=2, initial_padding=2), encode)
+    assert not begun.ready
+    begun.add(Entry("a"))
+    assert [begun.act(0), begun.act(0), begun.ready] == [3 + 0, 3 + 0, False]
+
+
 def test_a_step_waits_for_the_words_that_the_second_stream_looks_ahead_to() -> None:
     late = machine(2, Entry("a"), Entry("", 3), Entry("b"))
     assert not late.ready
@@ -196,9 +204,7 @@ def test_nothing_is_waited_for_after_the_end() -> None:
 
 
 def test_steps_that_can_take_no_word_do_not_wait_for_one() -> None:
-    """The initial padding, a word's own pieces and the padding after it."""
-    begun = ScriptMachine(TtsProfile(CARD, 0, initial_padding=2), encode)
-    assert [begun.act(0), begun.act(0), begun.ready] == [3, 3, False]
+    """A word's own pieces and the padding after it."""
     word = machine(0, Entry("efg"))
     assert [word.act(0), word.act(0), word.act(0), word.act(0), word.ready] == [0, 4, 5, 6, False]
 

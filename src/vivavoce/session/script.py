@@ -87,11 +87,13 @@ class ScriptMachine:
 
     @property
     def ready(self) -> bool:
-        """Whether the next step can be run: all that it may take is known."""
-        if self._ended or self._queued or self._forced:
+        """Whether the next step can be run: there is something to say, and all that the step may take is known."""
+        if self._ended:
             return True
         if not self._waiting:
-            return False
+            return self._taken > 0 and bool(self._queued or self._forced)
+        if self._queued or self._forced:
+            return True
         lookahead = self._profile.lookahead if self._waiting[0].tokens else 0
         return not lookahead or self._tokens_ahead(lookahead, 1) is not None
 
