@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +19,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """The few endpoints that a download uses: HEAD and GET of /owner/name/resolve/revision/file."""
+    """The few endpoints that a download uses: HEAD and GET of /owner/name/resolve/revision/file, and of listings."""
 
     address: str = ""
     repositories: dict[str, Path] = field(default_factory=dict)
@@ -26,8 +28,14 @@ class Hub:
     requests: list[str] = field(default_factory=list)  # "METHOD file"
 
     def answer(self, path: str, authorization: str | None) -> tuple[int, dict[str, str], bytes]:
-        repository, _, rest = unquote(path).strip("/").partition("/resolve/")
-        revision, _, file = rest.partition("/")
+        path, _, _ = unquote(path).strip("/").partition("?")
+        if listing := re.fullmatch(r"api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path):
+            repository, kind, revision = listing.groups()
+            file = ""
+        else:
+            repository, _, rest = path.partition("/resolve/")
+            revision, _, file = rest.partition("/")
+            kind = "resolve"
         if repository not in self.repositories:
             return 404, {"X-Error-Code": "RepoNotFound"}, b""
         if self.gated:
@@ -36,11 +44,25 @@ class Hub:
             return 401, {"X-Error-Code": "RepoNotFound"}, b""
         if revision not in ("main", "v1", COMMIT):
             return 404, {"X-Error-Code": "RevisionNotFound"}, b""
+        if kind != "resolve":
+            return 200, {"Content-Type": "application/json"}, json.dumps(self.list(repository, kind)).encode()
         if not (self.repositories[repository] / file).is_file():
             return 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b""
         content = (self.repositories[repository] / file).read_bytes()
         etag = hashlib.sha256(content).hexdigest()
         return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}, content
+
+    def list(self, repository: str, kind: str) -> object:
+        """What a repository is (`revision`), or which files it has (`tree`)."""
+        folder = self.repositories[repository]
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        if kind == "revision":
+            siblings = [{"rfilename": path.relative_to(folder).as_posix()} for path in files]
+            return {"id": repository, "sha": COMMIT, "siblings": siblings}
+        return [
+            {"type": "file", "path": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "oid": COMMIT}
+            for path in files
+        ]
 
 
 @pytest.fixture

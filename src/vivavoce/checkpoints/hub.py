@@ -61,6 +61,26 @@ def find(repository: str, file: str, revision: str | None = None) -> Path | None
         raise
 
 
+def snapshot(repository: str, pattern: str, revision: str | None = None) -> Path:
+    """The folder of a repository's files that match a pattern (`*` also matches `/`), downloaded when needed.
+
+    Raises DownloadError, one line that says what to do.
+    """
+    try:
+        path = huggingface_hub.snapshot_download(
+            repository,
+            revision=revision,
+            cache_dir=hub_cache(),
+            endpoint=hub_endpoint(),
+            token=hub_token(),
+            allow_patterns=[pattern],
+            local_files_only=hub_offline(),
+        )
+    except Exception as error:  # as in `fetch`
+        raise DownloadError(_explain(error, repository, pattern, revision)) from error
+    return Path(path)
+
+
 def _download(repository: str, file: str, revision: str | None) -> Path:
     path = huggingface_hub.hf_hub_download(
         repository,
