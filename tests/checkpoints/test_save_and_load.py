@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vivavoce.checkpoints import Instead, SttModel, load, load_stt, save_stt
+from vivavoce.checkpoints import Instead, SttModel, assembly, load_stt, save_stt
 from vivavoce.checkpoints.model import languages
 from vivavoce.core import CheckpointError
 from vivavoce.nn.rows import Rows
@@ -111,7 +111,7 @@ def test_a_large_half_precision_model_stays_at_sixteen_bits(
     stored: torch.dtype, model: SttModel, tmp_path: Path, tokenizer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_stt(model, tmp_path, dtype=stored, tokenizer=tokenizer)
-    monkeypatch.setattr(load, "LARGE", 1000)
+    monkeypatch.setattr(assembly, "LARGE", 1000)
     assert load_stt(tmp_path, device="cpu").lm.embeddings.dtype == torch.bfloat16
 
 

@@ -44,9 +44,22 @@ class Fields:
         value: str = self._get(key, str, default)
         return value
 
+    def flag(self, key: str) -> bool:
+        """true or false; false when absent."""
+        self.demand(key, True, False)
+        return self.values.get(key) is True
+
     def strings(self, key: str) -> tuple[str, ...]:
         """A list of strings; empty when absent."""
         return tuple(map(str, self._get(key, list, [])))
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """A list of integers, none negative; empty when absent."""
+        values = self._get(key, list, [])
+        for value in values:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise CheckpointError(f"{self.where}: {key} has {value!r}, expected integers that are not negative")
+        return tuple(values)
 
     def demand(self, key: str, *allowed: object) -> None:
         """Raise CheckpointError when the field is present, not null and none of `allowed`."""

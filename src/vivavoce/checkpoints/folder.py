@@ -78,3 +78,9 @@ def open_folder(source: str | Path | None) -> Folder:
     if isinstance(where, HubSource):
         return HubFolder(where.repository, where.revision, file)
     return LocalFolder(where.folder, file)
+
+
+def open_pinned(source: str | Path | None) -> Folder:
+    """`open_folder`, with a repository at the commit that it stands at now."""
+    folder = open_folder(source)
+    return folder.pinned() if isinstance(folder, HubFolder) else folder

@@ -16,6 +16,7 @@ import torch
 from ..core import FRAME_SIZE, CheckpointError
 from ..nn.lm import LmConfig
 from ..nn.mimi import MimiConfig
+from . import speech
 from .config import Fields
 from .pieces import Layout, Parameters, Piece
 from .tensors import Sizes, Tensors
@@ -30,23 +31,32 @@ def lm_layout(config: LmConfig) -> Layout:
         rows = [config.text_card + 1, *[config.card + 1] * config.n_q, 1]  # the last, id -1, is in no file
         text, *codes, _ = torch.split(ours["embeddings"], rows)
         yield Piece.of("text_emb.weight", text)
+        if config.demux:
+            yield Piece.of("text_emb.out1.weight", ours["text_first.weight"])
+            yield Piece.of("text_emb.out2.weight", ours["text_second.weight"])
         for i, table in enumerate(codes):
             yield Piece.of(f"emb.{i}.weight", table)
         for i in range(config.num_layers):
-            yield from _lm_layer(ours, f"transformer.layers.{i}")
+            yield from _lm_layer(ours, f"transformer.layers.{i}", config.cross_attention)
         yield Piece.of("out_norm.alpha", ours["norm.alpha"][None, None])
         yield Piece.of("text_linear.weight", ours["text_head.weight"])
         for i in range(config.extra_heads):
             yield Piece.of(f"extra_heads.{i}.weight", ours["extra_heads"][i])
+        yield from speech.depformer_pieces(ours, config)
 
     return pieces
 
 
-def _lm_layer(ours: Parameters, at: str) -> Iterator[Piece]:
+def _lm_layer(ours: Parameters, at: str, cross: bool) -> Iterator[Piece]:
     yield Piece.of(f"{at}.norm1.alpha", ours[f"{at}.norm1.alpha"][None, None])
     yield Piece.of(f"{at}.norm2.alpha", ours[f"{at}.norm2.alpha"][None, None])
     yield Piece.of(f"{at}.self_attn.in_proj_weight", ours[f"{at}.attention.qkv.weight"])
     yield Piece.of(f"{at}.self_attn.out_proj.weight", ours[f"{at}.attention.out.weight"])
+    if cross:
+        yield Piece.of(f"{at}.norm_cross.weight", ours[f"{at}.norm_cross.weight"])
+        yield Piece.of(f"{at}.norm_cross.bias", ours[f"{at}.norm_cross.bias"])
+        yield Piece.of(f"{at}.cross_attention.in_proj_weight", ours[f"{at}.cross.qkv.weight"])
+        yield Piece.of(f"{at}.cross_attention.out_proj.weight", ours[f"{at}.cross.out.weight"])
     yield Piece.of(f"{at}.gating.linear_in.weight", ours[f"{at}.feed_forward.inner.weight"])
     yield Piece.of(f"{at}.gating.linear_out.weight", ours[f"{at}.feed_forward.outer.weight"])
 
@@ -127,6 +137,10 @@ def lm_config(config: Fields, sizes: Sizes) -> LmConfig:
         max_period=config.number("max_period", 10_000.0),
         extra_heads=heads,
         extra_heads_dim=sizes.shape("extra_heads.0.weight", 2)[0] if heads else 0,
+        depformer=speech.depformer_config(config, sizes),
+        delays=speech.delays(config) if config.integer("dep_q", 0) else (),
+        demux=config.flag("demux_second_stream"),
+        cross_attention=config.flag("cross_attention"),
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
+from torch import nn
 
 from ..core import UnsupportedError
 from ..nn.lm import Lm, LmConfig
 from ..nn.mimi import Mimi, MimiConfig
 from .model import SttConfig, SttModel
 
+M = TypeVar("M", bound=nn.Module)
 RANDOM = "random:"  # begins the name of such a model
 SHAPES: dict[str, tuple[MimiConfig, LmConfig]] = {
     "embedded": (
@@ -39,13 +43,17 @@ def random_models(shape: str, dtype: torch.dtype) -> tuple[Mimi, Lm]:
     mimi_config, lm_config = SHAPES[shape]
     with torch.device("meta"):
         mimi, lm = Mimi(mimi_config), Lm(lm_config).to(dtype)
-    mimi, lm = mimi.to_empty(device="cpu").requires_grad_(False), lm.to_empty(device="cpu").requires_grad_(False)
+    return noisy(mimi), noisy(lm)
+
+
+def noisy(module: M) -> M:
+    """A module that was made on the meta device, on the CPU with noise in every weight."""
+    module = module.to_empty(device="cpu").requires_grad_(False)
     noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(1))
-    for module in (mimi, lm):
-        for name, weight in module.named_parameters():
-            if weight.ndim == 1:
-                weight.fill_(0.0 if name.endswith("bias") else 1.0)
-                continue
-            for part in weight.view(-1).split(len(noise)):  # repeated: a step's cost does not depend on the values
-                part.copy_(noise[: len(part)] * weight[0].numel() ** -0.5)
-    return mimi.eval(), lm.eval()
+    for name, weight in module.named_parameters():
+        if weight.ndim == 1 or not weight.numel():
+            weight.fill_(0.0 if name.endswith("bias") else 1.0)
+            continue
+        for part in weight.view(-1).split(len(noise)):  # repeated: a step's cost does not depend on the values
+            part.copy_(noise[: len(part)] * weight[0].numel() ** -0.5)
+    return module.eval()

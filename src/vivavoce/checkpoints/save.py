@@ -34,13 +34,14 @@ def save_stt(model: SttModel, folder: str | Path, *, dtype: torch.dtype = torch.
     (folder / TOKENIZER).write_bytes(tokenizer)
     if read_pieces(folder / TOKENIZER, model.lm.config.text_card_out) != model.pieces:
         raise CheckpointError(f"{folder / TOKENIZER}: the tokenizer's pieces are not the model's")
-    _write(folder / WEIGHTS, dump(model.lm, lm_layout(model.lm.config), dtype))
-    _write(folder / MIMI, dump(model.mimi, mimi_layout(model.mimi.config), torch.float32))
+    write(folder / WEIGHTS, dump(model.lm, lm_layout(model.lm.config), dtype))
+    write(folder / MIMI, dump(model.mimi, mimi_layout(model.mimi.config), torch.float32))
     (folder / MIMI_CONFIG).write_text(json.dumps(mimi_json(model.mimi.config), indent=2))
     (folder / "config.json").write_text(json.dumps(config_json(model.config, model.lm.config), indent=2))
 
 
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+def write(path: Path, tensors: dict[str, Tensor]) -> None:
+    """A safetensors file, whole or not at all."""
     part = path.with_suffix(".part")  # a file that is mapped by a loaded model must not change under it
     save_file(tensors, part)
     part.replace(path)
@@ -49,24 +50,9 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
 def config_json(config: SttConfig, lm: LmConfig) -> dict[str, Any]:
     """The released key set (spec/model.md §6). Keys of our own stay inside stt_config, which the reference ignores."""
     return {
-        "card": lm.card,
-        "n_q": lm.n_q,
+        **lm_json(lm),
         "dep_q": 0,
         "delays": [0] * (lm.n_q + 1),
-        "dim": lm.dim,
-        "text_card": lm.text_card,
-        **({} if lm.text_card_out == lm.text_card else {"text_card_out": lm.text_card_out}),
-        "existing_text_padding_id": 3,
-        "num_heads": lm.num_heads,
-        "num_layers": lm.num_layers,
-        "hidden_scale": hidden_scale(lm.dim, lm.hidden),
-        "causal": True,
-        "layer_scale": None,
-        "context": lm.context,
-        "max_period": lm.max_period,
-        "gating": "silu",
-        "norm": "rms_norm_f32",
-        "positional_embedding": "rope",
         **_depformer_json(),
         "conditioners": {},
         "cross_attention": False,
@@ -83,6 +69,28 @@ def config_json(config: SttConfig, lm: LmConfig) -> dict[str, Any]:
         "mimi_name": MIMI,
         "mimi_config_name": MIMI_CONFIG,
         "tokenizer_name": TOKENIZER,
+    }
+
+
+def lm_json(lm: LmConfig) -> dict[str, Any]:
+    """The keys that every model has."""
+    return {
+        "card": lm.card,
+        "n_q": lm.n_q,
+        "dim": lm.dim,
+        "text_card": lm.text_card,
+        **({} if lm.text_card_out == lm.text_card else {"text_card_out": lm.text_card_out}),
+        "existing_text_padding_id": 3,
+        "num_heads": lm.num_heads,
+        "num_layers": lm.num_layers,
+        "hidden_scale": hidden_scale(lm.dim, lm.hidden),
+        "causal": True,
+        "layer_scale": None,
+        "context": lm.context,
+        "max_period": lm.max_period,
+        "gating": "silu",
+        "norm": "rms_norm_f32",
+        "positional_embedding": "rope",
     }
 
 

@@ -18,7 +18,22 @@ def read_pieces(path: Path, size: int) -> tuple[str, ...]:
     return pieces
 
 
+def read_tokenizer(path: Path, size: int) -> sentencepiece.SentencePieceProcessor:
+    """The tokenizer of a model that knows `size` pieces, from a sentencepiece file."""
+    processor = _sentencepiece(path)
+    if processor.GetPieceSize() != size:
+        raise CheckpointError(
+            f"{path}: the tokenizer has {processor.GetPieceSize()} pieces, but the model hears {size}"
+        )
+    return processor
+
+
 def _from_sentencepiece(path: Path) -> tuple[str, ...]:
+    processor = _sentencepiece(path)
+    return tuple(processor.IdToPiece(list(range(processor.GetPieceSize()))))
+
+
+def _sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
     processor = sentencepiece.SentencePieceProcessor()
     try:
         content = path.read_bytes()
@@ -27,7 +42,7 @@ def _from_sentencepiece(path: Path) -> tuple[str, ...]:
         processor.LoadFromSerializedProto(content)
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not a sentencepiece tokenizer ({error})") from error
-    return tuple(processor.IdToPiece(list(range(processor.GetPieceSize()))))
+    return processor
 
 
 def _from_json(path: Path) -> tuple[str, ...]:
