@@ -62,6 +62,7 @@ class Speaker:
         self.listen()
         while most and self.step():
             most -= 1
+            self.listen()
         return self.events[before:]
 
     def crash(self) -> Speaker:

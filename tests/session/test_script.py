@@ -31,9 +31,8 @@ PROFILES = st.builds(
 )
 # a word is spelled by its ids, also those with another meaning: letter n is id n
 WORDS = st.text("abcdefghij", min_size=1, max_size=5)
-ENTRIES = st.lists(
-    st.builds(Entry, WORDS, speaker=st.integers(0, 1)) | st.builds(Entry, st.just(""), st.integers(0, 9))
-)
+ENTRY = st.builds(Entry, WORDS, speaker=st.integers(0, 1)) | st.builds(Entry, st.just(""), st.integers(0, 9))
+ENTRIES = st.lists(ENTRY, min_size=1)
 SAMPLED = st.lists(st.sampled_from([0, 0, 3, 3, 3, 1, 7]), min_size=1, max_size=120)
 
 
@@ -181,7 +180,15 @@ def test_nothing_is_stepped_before_there_is_something_to_say() -> None:
     begun = ScriptMachine(TtsProfile(CARD, 0, lookahead=2, initial_padding=2), encode)
     assert not begun.ready
     begun.add(Entry("a"))
-    assert [begun.act(0), begun.act(0), begun.ready] == [3 + 0, 3 + 0, False]
+    assert [begun.act(0), begun.act(0), begun.ready] == [3, 3, False]
+
+
+def test_a_text_that_ends_without_an_entry_is_finished_at_once() -> None:
+    empty = ScriptMachine(TtsProfile(CARD, 0), encode)
+    assert not empty.finished
+    empty.end()
+    assert empty.finished
+    assert not empty.ready
 
 
 def test_a_step_waits_for_the_words_that_the_second_stream_looks_ahead_to() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vivavoce.core import FRAME_SIZE, Speech, VivavoceError, WordSpoken
 from vivavoce.engine import TtsOptions
 from vivavoce.session import ScriptState, TtsProfile
+from vivavoce.session.speech import AHEAD
 
 from .driver import law
 from .speaker import DEP_Q, HISTORY, PROFILE, Speaker, encode, frames, sample, say, session, told, words
@@ -148,6 +149,29 @@ def test_ten_thousand_words_are_spoken() -> None:
     assert [word.text for word in words(say(" ".join(said), sampled=[0]))] == said
 
 
+def test_the_engine_holds_a_part_of_a_long_text_at_a_time() -> None:
+    stream = session()
+    stream.push('word <break time="0.1s"/>' * 1000)
+    stream.end()
+    script = stream.take()
+    assert sum(bool(entry.text) for entry in script.entries) == AHEAD
+    assert not script.ended
+    assert not stream.pending
+    stream.rewind()
+    speaker = Speaker(stream, sampled=[0])
+    most = 0
+    while not stream.finished:
+        speaker.run(1)
+        most = max(most, len(speaker.machine._waiting))
+    assert len(words(speaker.events)) == 1000
+    assert most <= 2 * AHEAD
+
+
+def test_breaks_without_end_between_words_do_not_stop_a_stream() -> None:
+    events = say("One" + '<break time="0.1s"/>' * 500 + " two three four", sampled=[0])
+    assert [word.text for word in words(events)] == ["One", "two", "three", "four"]
+
+
 def test_nothing_is_spoken_before_the_look_ahead_is_known() -> None:
     stream = session()
     speaker = Speaker(stream, sampled=[0])
@@ -277,7 +301,18 @@ def test_clear_after_the_end_ends_the_stream() -> None:
     assert not stream.finished
     stream.clear()
     assert stream.finished
-    assert not stream.pending
+    assert speaker.run() == []
+
+
+def test_clear_stops_the_engine_before_anything_else_is_said() -> None:
+    stream = session()
+    speaker = Speaker(stream, sampled=[0])
+    stream.push("One two three four five six ")
+    speaker.run(4)
+    stream.clear()
+    assert stream.pending
+    assert speaker.run() == []
+    assert (speaker.epoch, speaker.machine.state.steps) == (1, 0)
 
 
 @law(st.lists(TEXTS, min_size=1, max_size=4), SAMPLED, st.data())

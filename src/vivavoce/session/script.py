@@ -88,19 +88,24 @@ class ScriptMachine:
     @property
     def ready(self) -> bool:
         """Whether the next step can be run: there is something to say, and all that the step may take is known."""
-        if self._ended:
+        if self._silent:
+            return False
+        if self._ended or self._queued or self._forced:
             return True
         if not self._waiting:
-            return self._taken > 0 and bool(self._queued or self._forced)
-        if self._queued or self._forced:
-            return True
+            return False
         lookahead = self._profile.lookahead if self._waiting[0].tokens else 0
         return not lookahead or self._tokens_ahead(lookahead, 1) is not None
 
     @property
     def finished(self) -> bool:
-        """Whether the last frame of audio has been given."""
-        return self.state.finished(self._profile)
+        """Whether the last frame of audio has been given; at once where the text has ended without an entry."""
+        return (self._ended and self._silent) or self.state.finished(self._profile)
+
+    @property
+    def _silent(self) -> bool:
+        """There has been no entry: then there is no audio either, not even that of the initial padding."""
+        return not (self._taken or self._waiting)
 
     @property
     def state(self) -> ScriptState:

@@ -16,6 +16,7 @@ from vivavoce.session.profile import TtsProfile
 from vivavoce.session.script import ScriptState
 from vivavoce.session.text import Entry, TextReader
 
+AHEAD = 64  # words of a stream that the engine's process holds; the rest wait here
 LOUDEST = 0.99  # what a sample may be, as in the reference server (spec/moshi-server.md §6.3)
 
 
@@ -41,15 +42,15 @@ class TtsSession:
         self._reader = TextReader()
         self._ended = False
         self._frames = 0  # of audio given
-        self.epoch = -1
+        self._ahead = max(AHEAD, profile.lookahead + 1)
+        self.epoch = self._told_epoch = 0  # counts the clears
         self._begin()
 
     def _begin(self) -> None:
-        self.epoch += 1
         self.history = TtsHistory(self._history_steps, self._dep_q)
         self.state: ScriptState | None = None  # None before the first step
         self._entries = deque[Entry]()  # those that no state has taken
-        self._told = 0  # of them, how many have been taken by `take`
+        self._told = self._words_told = 0  # of them, those that `take` has given, and how many are words
         self._told_end = False
         self._begun = False  # there is something to say
         self._first_frame = self._frames  # of this epoch
@@ -78,6 +79,7 @@ class TtsSession:
         cut = [self._spoken(self.time)] if self._word and self._word[1] < self.time else []
         self._reader.clear()
         if self._begun:
+            self.epoch += 1
             self._begin()
         return cut
 
@@ -104,18 +106,28 @@ class TtsSession:
     @property
     def pending(self) -> bool:
         """Whether there is something to take."""
-        return self._begun and (self._told < len(self._entries) or self._told_end != self._ended)
+        if self._told < len(self._entries):
+            return self._words_told < self._ahead
+        return self._told_epoch != self.epoch or (self._begun and self._told_end != self._ended)
 
     def take(self) -> Script:
         """What is new for the engine's process since `take` or `rewind`; only while `pending`."""
         assert self.pending, "nothing is ready to be taken"
-        entries = list(islice(self._entries, self._told, None))
-        self._told, self._told_end = len(self._entries), self._ended
-        return Script(self.epoch, entries, self._ended)
+        entries = list[Entry]()
+        for entry in islice(self._entries, self._told, None):
+            if self._words_told >= self._ahead:
+                break
+            entries.append(entry)
+            self._words_told += bool(entry.text)
+        self._told += len(entries)
+        self._told_end = self._ended and self._told == len(self._entries)
+        self._told_epoch = self.epoch
+        return Script(self.epoch, entries, self._told_end)
 
     def rewind(self) -> None:
-        """The engine was lost: whatever no state has taken is to be taken again."""
-        self._told, self._told_end = 0, False
+        """The engine was lost; another one begins at `epoch` and `state`. What no state has taken is taken again."""
+        self._told, self._words_told, self._told_end = 0, 0, False
+        self._told_epoch = self.epoch
 
     def stepped(
         self,
@@ -156,6 +168,7 @@ class TtsSession:
         if taken:
             entry = self._entries.popleft()
             self._told -= 1
+            self._words_told -= bool(entry.text)
             self._word = (entry.text, now) if entry.text else None
         return over
 
