@@ -282,6 +282,20 @@ def test_clear_says_nothing_of_a_word_that_was_not_heard() -> None:
     assert stream.clear() == []
 
 
+def test_audio_that_was_dropped_before_anyone_heard_it_does_not_count() -> None:
+    stream = session()
+    speaker = Speaker(stream, sampled=[3])
+    stream.push("One two three four ")
+    speaker.run(9)
+    assert stream.time == pytest.approx(4 * 0.08)
+    assert stream.clear(unheard=3) == []  # "One" starts at 0.16
+    assert stream.time == pytest.approx(0.08)
+    stream.push("five")
+    stream.end()
+    (five,) = words(speaker.run())
+    assert five.start == pytest.approx((1 + 2) * 0.08)
+
+
 def test_clear_of_a_stream_that_has_said_nothing_begins_nothing_anew() -> None:
     stream = session()
     stream.push("hel")

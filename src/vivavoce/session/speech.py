@@ -71,11 +71,14 @@ class TtsSession:
             self._add(self._reader.end())
         self._ended = True
 
-    def clear(self) -> list[SpeechEvent]:
+    def clear(self, unheard: int = 0) -> list[SpeechEvent]:
         """The listener has interrupted: what has not become audio is dropped, what is pushed next is spoken.
 
-        The word that was being heard, if any, is told; it stops here.
+        `unheard`: how many of the newest frames given are dropped too, before they reached anyone; the stream's time
+        goes back by them. The word that was being heard, if any, is told; it stops here.
         """
+        assert 0 <= unheard <= self._frames, f"{self._frames} frames were given, not {unheard}"
+        self._frames -= unheard
         cut = [self._spoken(self.time)] if self._word and self._word[1] < self.time else []
         self._reader.clear()
         if self._begun:
