@@ -136,13 +136,14 @@ def test_weights_of_another_name_are_used_when_named(model: SttModel, folder: Pa
 
 def test_the_embedded_model_is_the_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vivavoce.settings.sources.EMBEDDED", folder.parent)
-    assert load_stt(device="cpu").config.name == "small"
-    assert load_stt("small", device="cpu").config.name == "small"
+    folder.rename(folder.parent / "stt-small")
+    assert load_stt(device="cpu").config.name == "stt-small"
+    assert load_stt("stt-small", device="cpu").config.name == "stt-small"
 
 
 def test_an_installation_without_embedded_model_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vivavoce.settings.sources.EMBEDDED", tmp_path)
-    with pytest.raises(CheckpointError, match="no embedded model"):
+    with pytest.raises(CheckpointError, match="no embedded stt model"):
         load_stt()
 
 

@@ -109,7 +109,7 @@ def test_an_input_that_is_missing_becomes_the_learnt_padding() -> None:
         6, (ConditionerConfig("who", 3), ConditionerConfig("cfg", 2, 2, ("1.0", "2.0"))), ("cfg",), ("who",)
     )
     conditions = Conditions(config).requires_grad_(False)
-    heard = pad_sources([torch.randn(3, 3)], slots=3, length=4, dim=3)
+    heard = pad_sources([torch.randn(3, 3)], slots=3, length=4, dim=3, device=torch.device("cpu"))
     none, two = (conditions({"who": heard, "cfg": conditions["cfg"].ids([value])}) for value in (None, "2.0"))
     assert none.source is not None and none.added is not None and two.added is not None
     padding = conditions["who"].padding

@@ -9,8 +9,12 @@ from .tts_snapshot import TtsHistory, TtsOptions, TtsSnapshot
 
 if TYPE_CHECKING:
     from .stt import StepOutput, SttEngine
+    from .tts import TtsEngine, TtsOutput
 
-__all__ = ["History", "Snapshot", "StepOutput", "SttEngine", "TtsHistory", "TtsOptions", "TtsSnapshot"]
+__all__ = [
+    "History", "Snapshot", "StepOutput", "SttEngine", "TtsEngine", "TtsHistory", "TtsOptions", "TtsOutput",
+    "TtsSnapshot",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from . import stt
 
         return getattr(stt, name)
+    if name in ("TtsEngine", "TtsOutput"):
+        from . import tts
+
+        return getattr(tts, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .snapshot import in_order
 
-NOT_GENERATED = -1  # in a column of codes: of the first steps, and of codebooks that are left out
+NOTHING = -1  # in a column of codes: in the first steps, and of codebooks that are left out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,13 +18,13 @@ class TtsOptions:
     """How one stream speaks; the same for as long as it lives."""
 
     voices: tuple[NDArray[np.float32], ...] = ()  # [frames, dim] each: of the main speaker, of the other one
-    prefix: NDArray[np.int32] | None = None  # [n_q, frames]: codes of a recording that the stream goes on from
-    cfg: float | None = None  # strength of classifier-free guidance; None is the model's own
+    prefix: NDArray[np.int32] | None = None  # [frames, n_q]: codes of a recording that the stream goes on from
+    cfg: float | None = None  # strength of classifier-free guidance; None is the model's own, 1 is none
     temperature: float = 0.6  # of the audio; 0 is greedy
     temperature_text: float = 0.6  # of the choice between speaking on and the next word
     top_k: int = 250
     top_k_text: int = 25
-    top_p: float = 0.0  # instead of top-k where positive
+    top_p: float = 0.0  # of the audio, instead of top-k where positive
     padding_bonus: float = 0.0  # added to the logit of saying nothing: positive speaks more slowly
     seed: int = 0
 
@@ -36,7 +36,7 @@ class TtsSnapshot:
     Raises ValueError when the parts do not belong together.
     """
 
-    steps: int  # since the stream was opened, those of the prefix included
+    steps: int  # since the stream was opened, the prefix not counted
     tokens: NDArray[np.int32]  # [k]: the text token that each of the newest steps fed, oldest first, k from 1 to steps
     codes: NDArray[np.int32]  # [k, dep_q]: the column that each of them gave, delays included, -1: none
     options: TtsOptions = field(default_factory=TtsOptions)
@@ -58,7 +58,7 @@ class TtsSnapshot:
         if self.codes.shape[1:] != (dep_q,):
             raise ValueError(f"the LM speaks {dep_q} codebooks, the snapshot's codes are {list(self.codes.shape)}")
         for name, ids, end in (("codes", self.codes, card), ("text tokens", self.tokens, text_ids)):
-            if ids.size and not NOT_GENERATED <= ids.min() <= ids.max() < end:
+            if ids.size and not NOTHING <= ids.min() <= ids.max() < end:
                 raise ValueError(f"the LM knows {name} -1 to {end - 1}, the snapshot has {ids.min()} to {ids.max()}")
 
 
@@ -75,7 +75,7 @@ class TtsHistory:
         """One step: the text token that was fed, and the column of dep_q codes; None where none was generated."""
         at = self.steps % len(self._tokens)
         self._tokens[at] = token
-        self._codes[at] = NOT_GENERATED if codes is None else codes
+        self._codes[at] = NOTHING if codes is None else codes
         self.steps += 1
 
     def snapshot(self, options: TtsOptions) -> TtsSnapshot:

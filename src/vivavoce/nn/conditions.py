@@ -120,12 +120,11 @@ def sinusoids(length: int, dim: int, device: torch.device) -> Tensor:
     return torch.cat([phase.cos(), phase.sin()], -1)
 
 
-def pad_sources(vectors: Sequence[Tensor], slots: int, length: int, dim: int) -> Given:
+def pad_sources(vectors: Sequence[Tensor], slots: int, length: int, dim: int, device: torch.device) -> Given:
     """Up to `slots` recordings [<= length, dim] side by side as one `Given` [1, slots * length, dim].
 
     All slots are always there (spec §9.16); what is empty is not heard.
     """
-    device = vectors[0].device if vectors else None
     padded = [F.pad(v, (0, 0, 0, length - len(v))) for v in vectors]
     padded += [torch.zeros(length, dim, device=device)] * (slots - len(padded))
     ends = torch.tensor([len(v) for v in vectors] + [0] * (slots - len(vectors)), device=device)

@@ -30,6 +30,6 @@ def unskew(columns: Tensor, delays: Sequence[int]) -> Tensor:
 
     Step t completes frame t - max(delays).
     """
-    frames = columns.shape[-2] - max(delays)
+    frames = max(0, columns.shape[-2] - max(delays))
     parts = [columns[..., delay : delay + frames, q] for q, delay in enumerate(delays)]
     return torch.stack(parts, -1)

@@ -130,6 +130,13 @@ class Mimi(nn.Module):
         """codes int64 [B, frames, k] to audio float [B, frames * frame_size]; any k up to `codebooks`."""
         return self.synthesize(self.quantizer.decode(codes), state, rows)
 
+    def prefill_decoder(self, codes: Tensor, state: DecoderState, slot: int, frame: int) -> None:
+        """`slot`, which was reset, says codes int64 [1, frames, k] in one pass, as from frame `frame` on."""
+        rows = Rows([slot], codes.device)
+        x = self.upsample(self.quantizer.decode(codes), state.upsample, rows)
+        x = self.decoder_transformer.prefill(x, state.transformer, slot, 2 * frame)
+        self.decoder(x, state.seanet, rows)
+
     def synthesize(self, latent: Tensor, state: DecoderState | None = None, rows: Rows | None = None) -> Tensor:
         """latent [B, frames, dimension] to audio float [B, frames * frame_size]."""
         x = self.upsample(latent, state and state.upsample, rows)
