@@ -151,7 +151,7 @@ def test_what_the_engine_cannot_read_is_told_and_hurts_nobody(
         engine = runtime._engine
         assert engine
         for number, nonsense in enumerate(NONSENSE, 1):
-            await engine._socket.send(nonsense(next(iter(runtime._slots.lanes))))
+            await engine._socket.send(nonsense(next(iter(runtime._slots.guests))))
             await until(lambda number=number: malformed() == before + number)  # type: ignore[misc]
         assert spoken(await task) == said
         assert runtime.pid == pid

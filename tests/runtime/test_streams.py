@@ -20,6 +20,7 @@ from vivavoce.core import (
     WordEnded,
 )
 from vivavoce.runtime import Runtime, StreamOptions
+from vivavoce.runtime.lane import AHEAD
 
 from .driver import Samples, Spoken, events, kill, sample, send, spoken, texts, until
 
@@ -177,18 +178,21 @@ def test_it_says_how_much_it_has(runner: Runner, runtime: Runtime, digits: Sampl
 def test_push_waits_while_the_queue_is_full_and_nothing_is_lost(
     runner: Runner, runtime: Runtime, recording: Samples, all_said: Spoken
 ) -> None:
-    """An engine that stands still: ten seconds are taken and one chunk, then no more until it goes on."""
+    """An engine that stands still: eight seconds are taken and one chunk, then no more until it goes on."""
 
     async def main() -> None:
+        before = runtime.limits
+        runtime.limits = before.model_copy(update={"queue_seconds": 8.0})
         stream = runtime.open()
+        runtime.limits = before
         kill(runtime, signal.SIGSTOP)
         sending = asyncio.create_task(send(stream, recording, 5000))
-        await until(lambda: stream.queued >= 240_000)
+        await until(lambda: stream.queued >= 192_000)
         taken = stream.received
         for _ in range(100):
             await asyncio.sleep(0)
         assert not sending.done()
-        assert stream.received == taken <= 250_000 + 4 * FRAME_SIZE
+        assert stream.received == taken <= 202_000 + AHEAD * FRAME_SIZE
         kill(runtime, signal.SIGCONT)
         heard = [event async for event in stream.events()]
         stream.close()

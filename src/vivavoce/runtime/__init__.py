@@ -4,8 +4,14 @@ from vivavoce.settings.limits import Limits
 
 from .messages import EngineSpec, ModelInfo
 from .metrics import Metrics
-from .options import StreamOptions
+from .options import SpeechOptions, StreamOptions
 from .runtime import Runtime
+from .speech_messages import SpeechInfo, SpeechSpec
+from .speech_runtime import SpeechRuntime
+from .speech_stream import SpeechStream
 from .stream import Stream
 
-__all__ = ["EngineSpec", "Limits", "Metrics", "ModelInfo", "Runtime", "Stream", "StreamOptions"]
+__all__ = [
+    "EngineSpec", "Limits", "Metrics", "ModelInfo", "Runtime", "SpeechInfo", "SpeechOptions", "SpeechRuntime",
+    "SpeechSpec", "SpeechStream", "Stream", "StreamOptions",
+]  # fmt: skip

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import Generic, TypeVar
 
-from vivavoce.core import Event, Fault, StreamError
+from vivavoce.core import Fault, StreamError
+
+E = TypeVar("E")
 
 
-class Backlog:
+class Backlog(Generic[E]):
     """A stream's events, numbered from 1: at most `bound` unread and, where they are kept, as many read ones."""
 
     def __init__(self, bound: int, keep: bool) -> None:
         self._bound, self._keep = bound, keep
-        self._events = deque[Event]()
+        self._events = deque[E]()
         self._first = 1  # number of the oldest event here
         self._next = 1  # number of the next one to be read
         self._changed = asyncio.Event()
@@ -34,7 +39,7 @@ class Backlog:
         """Whether the reader is too slow."""
         return self.unread > self._bound
 
-    def add(self, event: Event) -> None:
+    def add(self, event: E) -> None:
         self._events.append(event)
         self._changed.set()
 
@@ -55,7 +60,7 @@ class Backlog:
             )
         self._next = after + 1
 
-    def take(self) -> Event | None:
+    def take(self) -> E | None:
         """The next unread event, or None."""
         if not self.unread:
             return None
@@ -65,6 +70,15 @@ class Backlog:
             self._events.popleft()
             self._first += 1
         return event
+
+    def waiting(self) -> Iterator[E]:
+        """The unread ones, oldest first."""
+        return islice(self._events, self._next - self._first, None)
+
+    def drop(self) -> None:
+        """What is unread never will be."""
+        while self.unread:
+            self._events.pop()
 
     def wake(self) -> None:
         """Let the reader look again, though nothing may have come."""

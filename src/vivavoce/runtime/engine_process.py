@@ -16,7 +16,9 @@ import zmq.asyncio
 from vivavoce.core import ExitCode, VivavoceError
 
 from . import messages
-from .messages import EngineSpec, Failed, FromEngine, Load, Ready, Stepped, ToEngine
+from .message import Spec
+from .messages import Failed, FromEngine, Ready, Stepped, ToEngine
+from .speech_messages import ReadyToSpeak, Spoke
 from .watchdog import Watchdog
 
 log = logging.getLogger("vivavoce.engine")
@@ -48,14 +50,14 @@ class EngineProcess:
         self._outbox = list[ToEngine]()
         self._loop = asyncio.get_running_loop()
         self._watchdog = Watchdog(stall_seconds, self._stalled)
-        self._ready: asyncio.Future[Ready] = self._loop.create_future()
+        self._ready: asyncio.Future[Ready | ReadyToSpeak] = self._loop.create_future()
         self._tasks = [asyncio.create_task(part) for part in (self._read(), self._repeat_log())]
         self._ended = asyncio.create_task(self._end())
 
     @classmethod
     async def spawn(
         cls,
-        spec: EngineSpec,
+        spec: Spec,
         context: zmq.asyncio.Context,
         path: Path,
         stall_seconds: float,
@@ -78,10 +80,10 @@ class EngineProcess:
             socket.close(linger=0)
             raise
         engine = cls(process, socket, stall_seconds, hear)
-        engine.send(Load(spec))
+        engine.send(messages.load(spec))
         return engine
 
-    async def ready(self) -> Ready:
+    async def ready(self) -> Ready | ReadyToSpeak:
         """What has been loaded; raises LoadError."""
         return await asyncio.shield(self._ready)
 
@@ -130,12 +132,12 @@ class EngineProcess:
     def _take(self, message: FromEngine) -> None:
         self._watchdog.heard(message)
         match message:
-            case Ready():
+            case Ready() | ReadyToSpeak():
                 self._ready.set_result(message)
             case Failed(reason, exit_code):
                 self._ready.set_exception(LoadError(reason, told=True, exit_code=exit_code))
             case _:
-                self.steps += isinstance(message, Stepped)
+                self.steps += isinstance(message, Stepped | Spoke)
                 self._hear(message)
 
     async def _repeat_log(self) -> None:
@@ -172,6 +174,6 @@ class EngineProcess:
         return reason
 
 
-def _environment(spec: EngineSpec) -> dict[str, str]:
+def _environment(spec: Spec) -> dict[str, str]:
     threads = {} if spec.threads is None else {"OMP_NUM_THREADS": str(spec.threads)}
     return {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", **threads}

@@ -1,4 +1,4 @@
-"""What the server keeps of a stream: it outlives engines and connections."""
+"""What the server keeps of a stream of speech to text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,10 @@ from vivavoce.engine.snapshot import History
 from vivavoce.session import SttProfile, SttSession
 from vivavoce.settings.limits import Limits
 
-from .backlog import Backlog
 from .engine_process import EngineProcess
-from .messages import Close, Frame, ModelInfo, Open, Result, restore
+from .guest import Guest
+from .messages import Frame, ModelInfo, Open, Result, restore
 from .options import StreamOptions
-from .patience import Patience
 
 Samples = NDArray[np.float32]
 AHEAD = 16  # frames of a stream on their way through the engine: a whole flush; the rest wait in the session
@@ -38,53 +36,42 @@ class _Sent:
         return Frame(stream, self.samples.tobytes(), self.afresh)
 
 
-class Lane:
+class Lane(Guest[Event]):
     """One stream: its session, its history, and its frames that the engine has not answered.
 
-    Bounded: `queue_seconds` and one push of audio (96 kB a second), AHEAD frames on their way, MOST_FLUSHES flushes,
+    Bounded: `queue_seconds` and one push of audio (96 kB a second), MOST_FLUSHES flushes,
     the history of `ModelInfo.snapshot_frames`, and twice `event_backlog` events.
     """
 
     def __init__(
         self, id: str, options: StreamOptions, info: ModelInfo, limits: Limits, fail: Callable[[StreamError], None]
     ) -> None:
-        self.id, self.options = id, options
+        self.session = _session(info, options, limits)  # first: it may refuse the options
+        super().__init__(id, limits, fail, resumable=options.resumable, awaited="audio")
+        self.options = options
         self.temperature = info.temperature if options.temperature is None else options.temperature
-        self.number: int | None = None  # on the line to the engine; another one whenever the stream enters one
-        self.slot: int | None = None
-        self.parked = False
-        self.holder: object = None  # the caller's end that is in charge
-        self.received = self.steps = self.asked = 0  # samples, frames, flushes
-        self.created = time()  # seconds since 1970
-        self.begun = asyncio.get_running_loop().time()  # the first audio, once there is some
+        self.received = self.asked = 0  # samples, flushes
         self.flushes = deque[float]()  # when those unanswered were asked for
-        self.session = _session(info, options, limits)
-        self.backlog = Backlog(limits.event_backlog, options.resumable)
-        self.patience = Patience(limits, fail)
         self._info = info
         self._most_waiting = max(1, round(limits.queue_seconds * FRAME_RATE))
-        self._engine: EngineProcess | None = None
         self._history: History | None = None
         self._sent = deque[_Sent]()
-        self._room = asyncio.Event()
 
     @property
     def queued(self) -> int:
         """Samples that wait for their step."""
         return (self.session.pending + len(self._sent)) * FRAME_SIZE
 
+    @property
+    def finished(self) -> bool:
+        return self.session.finished
+
     # --- the caller's side ---
 
     @property
     def full(self) -> bool:
         """Whether as much audio waits as may."""
-        return self.session.pending >= self._most_waiting
-
-    async def room(self) -> None:
-        """Until `full` may have changed, or whose stream it is."""
-        self.patience.hold()
-        self._room.clear()
-        await self._room.wait()
+        return self.session.pending + len(self._sent) >= self._most_waiting
 
     def push(self, samples: Samples) -> None:
         self.session.push(samples)
@@ -108,22 +95,6 @@ class Lane:
         self.patience.end()
         self.feed()
 
-    def must_go_on(self) -> None:
-        """Raises the fault for which the stream was ended."""
-        if self.backlog.error:
-            raise self.backlog.error
-
-    def held_by(self, holder: object) -> None:
-        """From now on that one is in charge, or nobody; whoever waits at another end looks again."""
-        self.holder = holder
-        self.backlog.wake()
-        self._room.set()
-
-    def over(self, error: StreamError | None = None) -> None:
-        """No more events will come, and no audio is taken."""
-        self.backlog.close(error)
-        self._room.set()
-
     # --- the engine's side ---
 
     def enter(self, engine: EngineProcess, number: int, slot: int) -> None:
@@ -136,16 +107,6 @@ class Lane:
         for sent in self._sent:
             engine.send(sent.message(number))
         self.feed()
-
-    def leave(self) -> None:
-        """The slot is for others; what the engine still says of this stream is not for it."""
-        if self._engine and self.number is not None:
-            self._engine.send(Close(self.number))
-        self._engine = self.number = self.slot = None
-
-    def engine_lost(self) -> None:
-        """The engine is gone; the slot is ours in the next one."""
-        self._engine = self.number = None
 
     def feed(self) -> None:
         """Send frames ahead, as many as may be on their way."""

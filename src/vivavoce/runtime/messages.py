@@ -5,38 +5,30 @@ A list travels as one message, so that a step's results, or all frames of one tu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from vivavoce.core import FRAME_SIZE, ExitCode
+from vivavoce.core import FRAME_SIZE, ExitCode, Fault
 from vivavoce.engine.snapshot import Snapshot
 
-
-@dataclass(frozen=True)
-class EngineSpec:
-    """What an engine's process needs to load and run a model."""
-
-    model: str | None = None  # as `vivavoce.checkpoints.load_stt` takes it; "random:stt-1b" is noise of that shape
-    device: str = "auto"
-    dtype: str | None = None  # of the LM; None is the loader's choice
-    slots: int = 16
-    threads: int | None = None  # of the CPU, for one step; None is torch's choice
-    files: dict[str, str] = field(default_factory=dict)  # instead of the model's own: lm, mimi, tokenizer
-    delay_seconds: float | None = None  # instead of the model's own
-    silence_prefix_seconds: float | None = None  # instead of the model's own
-    temperature: float | None = None  # instead of the model's own
-    codebooks: int | None = None  # that the LM hears, of those it was trained with
+from .message import Info, Message, Spec
+from .speech_messages import GoOn, LoadSpeech, ReadyToSpeak, Speak, SpeechSpec, Spoke, Text, Turn
 
 
 @dataclass(frozen=True)
-class ModelInfo:
-    """What a loaded engine says of itself."""
+class EngineSpec(Spec):
+    """What an engine's process needs to load and run a model that hears. None is the model's own."""
 
-    name: str
-    languages: tuple[str, ...]
-    slots: int
+    delay_seconds: float | None = None
+    silence_prefix_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo(Info):
+    """What a loaded engine that hears says of itself."""
+
     pieces: tuple[str, ...]  # sentencepiece pieces by token id
     delay_seconds: float  # of the text behind the audio
     silence_prefix_seconds: float
@@ -45,14 +37,6 @@ class ModelInfo:
     temperature: float
     n_q: int  # codebooks that the LM hears
     snapshot_frames: tuple[int, int]  # columns of codes and frames of audio that a stream's history keeps
-    device: str
-    dtype: str
-    files: dict[str, str]
-    pid: int
-
-
-class Message(msgspec.Struct, array_like=True, tag=True):
-    """Base of both directions."""
 
 
 # --- to the engine ---
@@ -100,7 +84,7 @@ class Close(Message):
     stream: int
 
 
-ToEngine = Load | Open | Restore | Frame | Close
+ToEngine = Load | Open | Restore | Frame | Close | LoadSpeech | Speak | GoOn | Text | Turn
 
 # --- from the engine ---
 
@@ -150,6 +134,7 @@ class Lost(Message):
 
     stream: int
     reason: str
+    fault: str = Fault.INTERNAL.name
 
 
 class Malformed(Message):
@@ -158,11 +143,19 @@ class Malformed(Message):
     reason: str
 
 
-FromEngine = Ready | Failed | Opened | Stepped | Lost | Malformed
+FromEngine = Ready | Failed | Opened | Stepped | Lost | Malformed | ReadyToSpeak | Spoke
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_engine = msgspec.msgpack.Decoder(list[ToEngine]).decode
 decode_from_engine = msgspec.msgpack.Decoder(list[FromEngine]).decode
+
+
+def load(spec: Spec) -> Load | LoadSpeech:
+    """The first message to an engine of the spec's kind."""
+    if isinstance(spec, SpeechSpec):
+        return LoadSpeech(spec)
+    assert isinstance(spec, EngineSpec), f"no engine is of the kind {type(spec).__name__}"
+    return Load(spec)
 
 
 def restore(stream: int, slot: int, snapshot: Snapshot) -> Restore:

@@ -1,12 +1,14 @@
 """What the runtimes of a server count, for Prometheus.
 
-`asr_*` are the series of moshi-server that dashboards read (spec/moshi-server.md §8): no label for the module, counters
-without `_total`. All others begin with `vivavoce_` and carry the label `module`.
+`asr_*` and `py_*` are the series of moshi-server that dashboards read (spec/moshi-server.md §8), of speech to text and
+of text to speech: no label for the module, counters without `_total`. All others begin with `vivavoce_` and carry the
+label `module`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
@@ -16,6 +18,8 @@ STEP_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.15
 WAIT_BUCKETS = (0.02, 0.04, 0.08, 0.12, 0.16, 0.24, 0.32, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
 MOSHI_STEP_BUCKETS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08)
 MOSHI_LENGTH_BUCKETS = (2, 25, 125, 250, 500, 750, 1125, 1500, 2250, 3000, 4500)
+PY_STEP_BUCKETS = (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.08)
+PY_LENGTH_BUCKETS = (2, 25, 62.5, 125, 250, 500, 750)
 FACTOR_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 5)
 
 
@@ -27,13 +31,38 @@ class PlainCounter(Collector):
         self._count = 0
         registry.register(self)
 
-    def inc(self) -> None:
-        self._count += 1
+    def inc(self, by: int = 1) -> None:
+        self._count += by
 
     def collect(self) -> Iterator[Metric]:
         metric = Metric(self._name, self._text, "unknown")
         metric.add_sample(self._name, self._labels, self._count)
         yield metric
+
+
+Kind = Literal["asr", "py"]  # speech to text, text to speech
+
+
+class MoshiSeries:
+    """Those that moshi-server has of both kinds of modules."""
+
+    def __init__(self, kind: Kind, registry: CollectorRegistry) -> None:
+        asr = kind == "asr"
+        self.connect = PlainCounter(f"{kind}_connect", "Streams asked for", {"handler": "all"}, registry)
+        self._open = Gauge(f"{kind}_open_channels", "Slots that are taken", ["handler"], registry=registry)
+        self.open = self._open.labels("all")
+        self.step = Histogram(
+            f"{kind}_model_step_duration",
+            "Seconds of a step",
+            registry=registry,
+            buckets=MOSHI_STEP_BUCKETS if asr else PY_STEP_BUCKETS,
+        )
+        self.length = Histogram(
+            "asr_connection_num_steps" if asr else "py_model_connection_num_steps",
+            "Steps of a stream",
+            registry=registry,
+            buckets=MOSHI_LENGTH_BUCKETS if asr else PY_LENGTH_BUCKETS,
+        )
 
 
 class Metrics:
@@ -42,15 +71,15 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry, module = self.registry, ["module"]
-        self.asr_connect = PlainCounter("asr_connect", "Streams asked for", {"handler": "all"}, registry)
-        self._asr_open = Gauge("asr_open_channels", "Slots that are taken", ["handler"], registry=registry)
-        self.asr_open = self._asr_open.labels("all")
-        self.asr_step = Histogram(
-            "asr_model_step_duration", "Seconds of a step", registry=registry, buckets=MOSHI_STEP_BUCKETS
-        )
-        self.asr_length = Histogram(
-            "asr_connection_num_steps", "Steps of a stream", registry=registry, buckets=MOSHI_LENGTH_BUCKETS
-        )
+        self.moshi = {kind: MoshiSeries(kind, registry) for kind in get_args(Kind)}
+
+        def py(name: str, text: str) -> PlainCounter:
+            return PlainCounter(f"py_{name}", text, {"handler": "all"}, registry)
+
+        self.py_total = py("total_steps", "Steps that were made or had to wait for text")
+        self.py_active = py("active_steps", "Steps that were made")
+        self.py_missing = py("missing_words_steps", "Turns of streams that had to wait for text")
+        self.py_could = py("could_have_run_steps", "Turns of streams that were taken")
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"vivavoce_{name}", text, [*module, *labels], registry=registry)
@@ -64,7 +93,7 @@ class Metrics:
         self.streams = gauge("streams", "Streams that are open", "state")
         self.slots = gauge("slots", "Slots that there are")
         self.slots_used = gauge("slots_used", "Slots that are taken")
-        self.queue = gauge("queue_seconds", "Audio of all streams that waits for its step")
+        self.queue = gauge("queue_seconds", "Audio of all streams that waits for its step, or spoken for its reader")
         self.load = gauge("real_time_load", "Predicted step of all streams as a share of 80 ms")
         self.capacity = gauge("capacity_streams", "Live streams that the measured step time allows")
         self.ready = gauge("ready", "Whether the engine is ready (1) or not (0)")
@@ -72,36 +101,45 @@ class Metrics:
         self.batch = histogram("step_streams", "Streams in a step", (1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
         self.factor = histogram("real_time_factor", "Wall time of a stream over its audio, at its end", FACTOR_BUCKETS)
         self.first_word = histogram("first_word_seconds", "From the first audio to the first word", WAIT_BUCKETS)
+        self.first_audio = histogram("first_audio_seconds", "From the first text to the first audio", WAIT_BUCKETS)
         self.flush = histogram("flush_seconds", "From a flush to its answer", WAIT_BUCKETS)
-        self.audio = counter("audio_seconds", "Audio that was stepped")
-        self.words = counter("words", "Words that were given")
+        self.audio = counter("audio_seconds", "Audio that was heard or spoken")
+        self.words = counter("words", "Words that were heard or spoken")
         self.refusals = counter("refusals", "Streams that were refused", "reason")
         self.faults = counter("faults", "Streams that were ended before their end", "reason")
         self.restarts = counter("engine_restarts", "Engines that were replaced", "reason")
         self.malformed = counter("malformed_messages", "Messages that the engine could not read")
         self.heals = counter("heals", "Contexts begun afresh because the model had gone silent")
 
-    def module(self, name: str) -> ModuleMetrics:
+    def module(self, name: str, kind: Kind) -> ModuleMetrics:
         """The series of one module."""
-        return ModuleMetrics(self, name)
+        return ModuleMetrics(self, name, kind)
 
 
 class ModuleMetrics:
     """The same with the label filled in."""
 
-    def __init__(self, metrics: Metrics, name: str) -> None:
-        self.all, self._name = metrics, name
+    def __init__(self, metrics: Metrics, name: str, kind: Kind) -> None:
+        self.all, self.moshi, self._name = metrics, metrics.moshi[kind], name
         self.step, self.batch = metrics.step.labels(name), metrics.batch.labels(name)
         self.factor, self.first_word = metrics.factor.labels(name), metrics.first_word.labels(name)
         self.flush = metrics.flush.labels(name)
+        self.first_audio = metrics.first_audio.labels(name)
         self.audio, self.words = metrics.audio.labels(name), metrics.words.labels(name)
         self.malformed, self.heals = metrics.malformed.labels(name), metrics.heals.labels(name)
         self.slots = metrics.slots.labels(name)
 
     def stepped(self, streams: int, seconds: float) -> None:
-        self.all.asr_step.observe(seconds)
+        self.moshi.step.observe(seconds)
         self.step.observe(seconds)
         self.batch.observe(streams)
+
+    def spoke(self, taken: int, starved: int) -> None:
+        """So many turns of text to speech were taken, and so many could not be."""
+        self.all.py_total.inc()
+        self.all.py_active.inc(bool(taken))
+        self.all.py_could.inc(taken)
+        self.all.py_missing.inc(starved)
 
     def refused(self, reason: str) -> None:
         self.all.refusals.labels(self._name, reason).inc()

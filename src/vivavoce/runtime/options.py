@@ -24,3 +24,23 @@ class StreamOptions:
             raise UnsupportedError(f"temperature must be finite and not negative, got {self.temperature}")
         if not 0 <= self.seed < 2**63:
             raise UnsupportedError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class SpeechOptions:
+    """Of text to speech. None is the model's own choice. Raises UnsupportedError for what cannot be used."""
+
+    voices: tuple[str, ...] | None = None  # of the main speaker, and of the other one
+    cfg: float | None = None  # how closely the voice is kept
+    temperature: float | None = None  # of the text and the codes; 0 is greedy
+    top_k: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("temperature", self.temperature), ("cfg", self.cfg)):
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UnsupportedError(f"{name} must be finite and not negative, got {value}")
+        if self.top_k is not None and not 1 <= self.top_k < 2**31:
+            raise UnsupportedError(f"top_k must be from 1 to 2^31 - 1, got {self.top_k}")
+        if not 0 <= self.seed < 2**63:
+            raise UnsupportedError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")

@@ -13,8 +13,8 @@ from vivavoce.settings.limits import Limits
 class Patience:
     """One timer a stream: calls `expired` with the reason when the first of its limits is passed."""
 
-    def __init__(self, limits: Limits, expired: Callable[[StreamError], None]) -> None:
-        self._limits, self._expired = limits, expired
+    def __init__(self, limits: Limits, expired: Callable[[StreamError], None], awaited: str) -> None:
+        self._limits, self._expired, self._awaited = limits, expired, awaited
         self._loop = asyncio.get_running_loop()
         self._begun = self._heard = self._loop.time()
         self.left = math.inf  # when the connection was lost
@@ -54,7 +54,7 @@ class Patience:
         listening = present and not self._over and limits.idle_seconds
         return [
             (self._heard + limits.idle_seconds if listening else math.inf, Fault.CLIENT_TIMEOUT,
-             f"no audio came for {limits.idle_seconds:g} s"),
+             f"no {self._awaited} came for {limits.idle_seconds:g} s"),
             (self._begun + (limits.session_seconds or math.inf), Fault.SESSION_TIMEOUT,
              f"the session has lasted {limits.session_seconds:g} s, the longest there is"),
             (self.left + limits.resume_seconds, Fault.UNKNOWN_SESSION,

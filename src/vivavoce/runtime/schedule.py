@@ -17,13 +17,13 @@ _WHOLE = 1 - 1e-9  # of a credit; twelve and a half times 0.08 s is not quite on
 class _Claim:
     """What one stream is owed."""
 
-    credit: float  # frames; 12.5 more a second, at most BURST
+    credit: float  # frames; 12.5 more a second, at most the burst
     at: float  # seconds: when that was so
     waiting: int = 0  # frames
     turn: int = 0  # number of its newest step among all; the lowest is first among the extra ones
 
-    def accrue(self, now: float) -> None:
-        self.credit = min(BURST, self.credit + max(0.0, now - self.at) * FRAME_RATE)
+    def accrue(self, now: float, most: float) -> None:
+        self.credit = min(most, self.credit + max(0.0, now - self.at) * FRAME_RATE)
         self.at = max(self.at, now)
 
     @property
@@ -32,20 +32,20 @@ class _Claim:
 
 
 class Schedule:
-    """Every stream is owed 12.5 frames a second, with a burst of 25; whoever sends more gets what is left over.
+    """Every stream is owed 12.5 frames a second, with a burst; whoever sends more gets what is left over.
 
     A step takes every frame that is owed. Of the others it takes all while no live stream is open, that is one with
     credit left; else as many as keep the step's predicted time within 40 ms, in turns.
     """
 
-    def __init__(self, cost: StepCost) -> None:
-        self._cost = cost
+    def __init__(self, cost: StepCost, burst: float = BURST) -> None:
+        self._cost, self._burst = cost, burst
         self._claims = dict[int, _Claim]()
         self._turn = 0
 
     def open(self, stream: int, now: float) -> None:
         """A stream begins, with its whole burst."""
-        self._claims[stream] = _Claim(BURST, now)
+        self._claims[stream] = _Claim(self._burst, now)
 
     def close(self, stream: int) -> None:
         """A stream is over, and the frames that it had waiting are gone."""
@@ -60,7 +60,7 @@ class Schedule:
         chosen = list[int]()
         extra = list[tuple[int, int]]()
         for stream, claim in self._claims.items():
-            claim.accrue(now)
+            claim.accrue(now, self._burst)
             if claim.waiting and claim.owed:
                 claim.credit -= 1
                 chosen.append(stream)
@@ -90,7 +90,7 @@ class Schedule:
         if not waiting:
             return None
         for claim in self._claims.values():
-            claim.accrue(now)
+            claim.accrue(now, self._burst)
         if any(claim.owed for claim in waiting) or self._room(0, len(waiting)):
             return 0.0
         return (1 - max(claim.credit for claim in waiting)) / FRAME_RATE

@@ -15,7 +15,9 @@ import zmq.asyncio
 from vivavoce.core import ExitCode, Fault, StreamError
 
 from .engine_process import EngineProcess, LoadError
-from .messages import EngineSpec, FromEngine, ModelInfo, Ready
+from .message import Info, Spec
+from .messages import FromEngine, Ready
+from .speech_messages import ReadyToSpeak
 
 log = logging.getLogger("vivavoce.runtime")
 BACKOFF = 0.1, 5.0  # seconds before the first and before every late attempt; doubled between
@@ -26,7 +28,7 @@ PROVEN = 25  # steps after which an engine's end is a first failure again
 class Crew(Protocol):
     """Who uses the engine."""
 
-    def adopt(self, info: ModelInfo, steps: list[tuple[int, float]]) -> None:
+    def adopt(self, info: Info, steps: list[tuple[int, float]]) -> None:
         """Another engine is ready, as `Supervisor.engine`: all streams go on in it."""
 
     def engine_replaced(self, reason: str) -> None:
@@ -48,7 +50,7 @@ class Supervisor:
     A model that cannot be loaded at first is not tried again: `engine_broken` is told the loader's one line.
     """
 
-    def __init__(self, spec: EngineSpec, stall_seconds: float, crew: Crew) -> None:
+    def __init__(self, spec: Spec, stall_seconds: float, crew: Crew) -> None:
         self.pid: int | None = None  # of the newest process
         self.engine: EngineProcess | None = None  # the one that is ready
         self._spec, self._stall_seconds, self._crew = spec, stall_seconds, crew
@@ -138,7 +140,7 @@ class Supervisor:
             assert self.engine
             return self.engine
 
-    async def _begin(self) -> tuple[EngineProcess, Ready]:
+    async def _begin(self) -> tuple[EngineProcess, Ready | ReadyToSpeak]:
         try:
             engine = await EngineProcess.spawn(
                 self._spec, self._context, next(self._paths), self._stall_seconds, self._crew.hear
@@ -152,7 +154,7 @@ class Supervisor:
             await engine.kill()
             raise
 
-    def _install(self, engine: EngineProcess, ready: Ready) -> None:
+    def _install(self, engine: EngineProcess, ready: Ready | ReadyToSpeak) -> None:
         self.engine, self._loaded = engine, True
         info = ready.info
         log.info("The engine (process %d) serves %s on %s in %d slots", engine.pid, info.name, info.device, info.slots)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from vivavoce.core import FRAME_SECONDS, Event, Flushed, Healed, WordEnded, WordStarted
+from vivavoce.core import FRAME_SECONDS, Flushed, Healed, Speech, WordEnded, WordSpoken, WordStarted
 
+from .guest import Guest
 from .lane import Lane
 from .metrics import ModuleMetrics
 
@@ -13,14 +15,39 @@ from .metrics import ModuleMetrics
 class Tally:
     """Watches one stream's events; times are the event loop's."""
 
-    def __init__(self, lane: Lane, metrics: ModuleMetrics) -> None:
-        self._lane, self._metrics = lane, metrics
-        self._worded = False
+    def __init__(self, guest: Guest[Any], metrics: ModuleMetrics) -> None:
+        self._guest, self._metrics = guest, metrics
+        self._frames = 0  # of audio
         self._counted = False
 
-    def follow(self, events: Iterable[Event], now: float) -> None:
+    def follow(self, events: Iterable[Any], now: float) -> None:
         """One step gave these."""
+        raise NotImplementedError
+
+    def end(self, now: float) -> None:
+        """The stream will not be stepped again; called again, it counts nothing twice."""
+        if self._counted:
+            return
+        self._counted = True
+        self._metrics.moshi.length.observe(self._guest.steps)
+        if self._frames:
+            self._metrics.factor.observe((now - self._guest.begun) / (self._frames * FRAME_SECONDS))
+
+    def _frame(self) -> None:
+        self._frames += 1
         self._metrics.audio.inc(FRAME_SECONDS)
+
+
+class SttTally(Tally):
+    """Of speech to text: every step is a frame."""
+
+    def __init__(self, lane: Lane, metrics: ModuleMetrics) -> None:
+        super().__init__(lane, metrics)
+        self._lane = lane
+        self._worded = False
+
+    def follow(self, events: Iterable[Any], now: float) -> None:
+        self._frame()
         for event in events:
             match event:
                 case WordStarted() if not self._worded:
@@ -33,12 +60,16 @@ class Tally:
                 case Healed():
                     self._metrics.heals.inc()
 
-    def end(self, now: float) -> None:
-        """The stream will not be stepped again; called again, it counts nothing twice."""
-        lane = self._lane
-        if self._counted:
-            return
-        self._counted = True
-        self._metrics.all.asr_length.observe(lane.steps)
-        if lane.steps:
-            self._metrics.factor.observe((now - lane.begun) / (lane.steps * FRAME_SECONDS))
+
+class TtsTally(Tally):
+    """Of text to speech."""
+
+    def follow(self, events: Iterable[Any], now: float) -> None:
+        for event in events:
+            match event:
+                case WordSpoken():
+                    self._metrics.words.inc()
+                case Speech():
+                    if not self._frames:
+                        self._metrics.first_audio.observe(now - self._guest.begun)
+                    self._frame()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from .messages import Close, Frame, FromEngine, Lost, Open, Opened, Restore, Stepped, ToEngine
+from .speech_messages import GoOn, Speak, Spoke, Turn
 
 
 class Watchdog:
@@ -22,7 +23,7 @@ class Watchdog:
 
     def sent(self, message: ToEngine) -> None:
         match message:
-            case Open() | Restore() | Frame():
+            case Open() | Restore() | Frame() | Speak() | GoOn() | Turn():
                 if not self._due:
                     self._since = self._loop.time()
                 self._due[message.stream] += 1
@@ -39,6 +40,9 @@ class Watchdog:
             case Stepped():
                 for result in message.results:
                     self._answered(result.stream)
+            case Spoke():
+                for stream in (*(said.stream for said in message.results), *message.starved):
+                    self._answered(stream)
             case Lost():
                 self._due.pop(message.stream, None)
 

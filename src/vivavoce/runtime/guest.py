@@ -1,0 +1,91 @@
+"""What the server keeps of a stream of any kind: it outlives engines and connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import time
+from typing import Generic, TypeVar
+
+from vivavoce.core import StreamError
+from vivavoce.settings.limits import Limits
+
+from .backlog import Backlog
+from .engine_process import EngineProcess
+from .messages import Close
+from .patience import Patience
+
+E = TypeVar("E")
+
+
+class Guest(Generic[E]):
+    """One stream: who holds it, its slot, and the events that its reader has not read."""
+
+    def __init__(
+        self, id: str, limits: Limits, fail: Callable[[StreamError], None], *, resumable: bool, awaited: str
+    ) -> None:
+        self.id, self.resumable = id, resumable
+        self.number: int | None = None  # on the line to the engine; another one whenever the stream enters one
+        self.slot: int | None = None
+        self.parked = False
+        self.holder: object = None  # the caller's end that is in charge
+        self.steps = 0
+        self.created = time()  # seconds since 1970
+        self.begun = asyncio.get_running_loop().time()  # the first that came of the caller, once something has
+        self.backlog = Backlog[E](limits.event_backlog, resumable)
+        self.patience = Patience(limits, fail, awaited)
+        self._engine: EngineProcess | None = None
+        self._room = asyncio.Event()
+
+    @property
+    def queued(self) -> int:
+        """Samples that wait: for their step, or for their reader."""
+        raise NotImplementedError
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stream has ended and every event has been given."""
+        raise NotImplementedError
+
+    # --- the caller's side ---
+
+    async def room(self) -> None:
+        """Until there may be room for more, or somebody else may hold the stream."""
+        self.patience.hold()
+        self._room.clear()
+        await self._room.wait()
+
+    def was_read(self) -> None:
+        """The reader has taken an event."""
+
+    def must_go_on(self) -> None:
+        """Raises the fault for which the stream was ended."""
+        if self.backlog.error:
+            raise self.backlog.error
+
+    def held_by(self, holder: object) -> None:
+        """From now on that one is in charge, or nobody; whoever waits at another end looks again."""
+        self.holder = holder
+        self.backlog.wake()
+        self._room.set()
+
+    def over(self, error: StreamError | None = None) -> None:
+        """No more events will come, and nothing more is taken."""
+        self.backlog.close(error)
+        self._room.set()
+
+    # --- the engine's side ---
+
+    def enter(self, engine: EngineProcess, number: int, slot: int) -> None:
+        """Begin, or go on where the newest answer left off: what was not answered is sent again."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """The slot is for others; what the engine still says of this stream is not for it."""
+        if self._engine and self.number is not None:
+            self._engine.send(Close(self.number))
+        self._engine = self.number = self.slot = None
+
+    def engine_lost(self) -> None:
+        """The engine is gone; the slot is ours in the next one."""
+        self._engine = self.number = None

@@ -1,0 +1,135 @@
+"""How an engine's process serves speech to text."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivavoce.core import FRAME_SIZE
+
+from . import messages
+from .link import Link
+from .messages import Frame, Lost, Open, Restore, Result, Stepped, ToEngine
+from .servant import NonsenseError, Servant
+
+if TYPE_CHECKING:
+    from vivavoce.engine import StepOutput, SttEngine
+
+BEHIND = 4  # frames that wait; fewer are as quick in the steps that others take anyway
+FEW = 3  # streams; more of them that are behind are as quick together
+Samples = NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class _Served:
+    """A stream that has a slot."""
+
+    slot: int
+    temperature: float
+    seed: int
+    frames: deque[tuple[Samples, bool]] = field(default_factory=deque)  # and whether it is heard afresh
+
+    @property
+    def of_one_context(self) -> int:
+        """How many frames come before the next that is heard afresh."""
+        afresh = (i for i, (_, afresh) in enumerate(self.frames) if afresh and i)
+        return next(afresh, len(self.frames))
+
+
+class Hearing(Servant[_Served]):
+    """Audio in, text out: a step of each stream that has a frame."""
+
+    def __init__(self, engine: SttEngine, link: Link, steps: Sequence[tuple[int, float]]) -> None:
+        super().__init__(engine, link, steps)
+        self._engine = engine
+
+    def step(self) -> None:
+        """One frame of every stream whose turn it is; of a few that are far behind, all frames that they are owed."""
+        chosen = self._schedule.choose(monotonic())
+        late, count = self._late(chosen)
+        if on_time := [stream for stream in chosen if stream not in late]:
+            self._advance(on_time, 1)
+        if late:
+            for stream in late:
+                self._schedule.claim(stream, count - 1)  # the first was claimed by `choose`
+            self._advance(late, count)
+
+    def _late(self, chosen: list[int]) -> tuple[list[int], int]:
+        """The streams that are better stepped apart, and how many frames at once."""
+        owed = {stream: 1 + self._schedule.owed(stream) for stream in chosen}
+        late = [stream for stream, count in owed.items() if count >= BEHIND]
+        if not 1 <= len(late) <= FEW:
+            return [], 1
+        count = min(
+            self._engine.TOGETHER, *(min(owed[stream], self._streams[stream].of_one_context) for stream in late)
+        )
+        return (late, count) if count >= BEHIND else ([], 1)
+
+    def _advance(self, streams: list[int], count: int) -> None:
+        """So many frames of each of these streams, and their results to the parent."""
+        frames, starts = dict[int, Samples](), dict[int, int]()
+        for stream in streams:
+            served = self._streams[stream]
+            samples, afresh = zip(*(served.frames.popleft() for _ in range(count)), strict=True)
+            frames[served.slot] = np.stack(samples)
+            if afresh[0]:
+                self._engine.close(served.slot)
+                starts[stream] = self._engine.open(served.slot, temperature=served.temperature, seed=served.seed)
+        begun = perf_counter()
+        outputs = self._engine.catch_up(frames) if count > 1 else self._step(frames)
+        taken = perf_counter() - begun
+        if count == 1:
+            self._cost.learn(len(streams), taken)
+        results = list[Result]()
+        for stream in streams:
+            for i, output in enumerate(outputs[self._streams[stream].slot]):
+                start = None if i else starts.get(stream)
+                results.append(Result(stream, output.token, output.logprob, output.vad, output.codes, start))
+        self._link.send([Stepped(results, taken, count)])
+
+    def _step(self, frames: dict[int, Samples]) -> dict[int, list[StepOutput]]:
+        outputs = self._engine.step({slot: samples[0] for slot, samples in frames.items()})
+        return {slot: [output] for slot, output in outputs.items()}
+
+    def _obey(self, message: ToEngine) -> None:
+        match message:
+            case Open():
+                self._open(message)
+            case Restore():
+                self._restore(message)
+            case Frame():
+                self._frame(message)
+            case _:
+                raise NonsenseError("this engine hears, and its model is loaded")
+
+    def _open(self, message: Open) -> None:
+        self._must_be_free(message.stream, message.slot)
+        token = self._engine.open(message.slot, temperature=message.temperature, seed=message.seed)
+        self._admit_as(message, token)
+
+    def _restore(self, message: Restore) -> None:
+        self._must_be_free(message.stream, message.slot)
+        try:
+            self._engine.restore(message.slot, messages.snapshot(message, self._engine.lm.config.n_q))
+        except ValueError as error:  # another model's: the stream cannot go on here
+            self._link.send([Lost(message.stream, str(error))])
+        else:
+            self._admit_as(message, None)
+
+    def _admit_as(self, message: Open | Restore, token: int | None) -> None:
+        self._admit(message.stream, _Served(message.slot, message.temperature, message.seed), token)
+
+    def _frame(self, message: Frame) -> None:
+        if message.stream not in self._streams:
+            return  # of a stream that was lost; the parent did not know yet
+        if len(message.samples) != 4 * FRAME_SIZE:
+            raise NonsenseError(f"a frame has {4 * FRAME_SIZE} bytes, got {len(message.samples)}")
+        samples = np.frombuffer(message.samples, np.float32)
+        self._streams[message.stream].frames.append((samples, message.afresh))
+        self._schedule.frame(message.stream)

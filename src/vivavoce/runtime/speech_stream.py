@@ -1,0 +1,70 @@
+"""The caller's end of a stream of text to speech."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivavoce.core import SpeechEvent
+
+from .handle import Handle, Keeper
+from .speech_lane import SpeechLane
+
+PIECE = 4096  # characters that are taken at once
+
+
+class SpeechKeeper(Keeper, Protocol):
+    """Who owns the streams."""
+
+    def settle(self, lane: SpeechLane) -> None:
+        """The stream may have finished without another step."""
+
+
+class SpeechStream(Handle[SpeechEvent]):
+    """One caller's stream, made by `SpeechRuntime.open`."""
+
+    def __init__(self, lane: SpeechLane, keeper: SpeechKeeper) -> None:
+        super().__init__(lane, keeper)
+        self._lane, self._settle = lane, keeper.settle
+
+    @property
+    def spoken(self) -> int:
+        """Samples that have been spoken."""
+        return self._lane.spoken
+
+    @property
+    def ended(self) -> bool:
+        """Whether `end` was called."""
+        return self._lane.session.ended
+
+    async def say(self, text: str, *, whole: bool = False, speaker: int = 0) -> None:
+        """More text, cut anywhere; `whole` when it ends a word. Waits while a thousand words wait.
+
+        Raises VivavoceError, which changes nothing, for what is no text and after `end`.
+        """
+        pieces = [text[at : at + PIECE] for at in range(0, len(text), PIECE)] or [""]
+        for number, piece in enumerate(pieces, 1):
+            self._must_hold()
+            while self._lane.full and self._held and not self._lane.backlog.closed:
+                await self._lane.room()
+            self._must_hold()
+            self._lane.push(piece, whole=whole and number == len(pieces), speaker=speaker)
+
+    def voice(self, embedding: NDArray[np.float32]) -> None:
+        """Speak with this one, float32 [frames, dim]; UnsupportedError, and VivavoceError after the first text."""
+        self._must_hold()
+        self._lane.voice(embedding)
+
+    def clear(self) -> None:
+        """The listener has interrupted: what was not read or spoken is dropped, what is said next is spoken."""
+        self._must_hold()
+        self._lane.clear()
+        self._settle(self._lane)
+
+    def end(self) -> None:
+        """No more text will come; the last words follow."""
+        self._must_hold()
+        self._lane.end()
+        self._settle(self._lane)
