@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vivavoce.client.supervise import ServerProcess, wait_ready
+from .serving import serving
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,9 +40,7 @@ def test_a_python_example_runs(code: str) -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """`vivavoce serve` as the pages start it, at a port that is free here; the port."""
-    with ServerProcess([]) as process:
-        url = process.wait_listening(120)
-        wait_ready(url, 120, process)
+    with serving() as url:
         yield url.rpartition(":")[2]
 
 

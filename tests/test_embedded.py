@@ -15,9 +15,9 @@ from vivavoce.train.corpus import Clip
 from vivavoce.train.corpus import Request as CorpusRequest
 from vivavoce.train.voices import source
 
-ROOT = Path(__file__).parents[1]
+from .example import EXAMPLE, SAID
+
 STOPS = (5.06, 8.46, 10.62)  # where its three numbers end, seconds
-SAID = "zero two zero seven nine four six zero nine five eight five five five zero one four two three three eight one"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def _take(key: str) -> int:
 
 
 def test_it_reads_the_example(transcriber: Transcriber) -> None:
-    assert transcriber.transcribe(ROOT / "examples" / "digits.flac").text == SAID
+    assert transcriber.transcribe(EXAMPLE).text == SAID
 
 
 def test_the_package_carries_it_in_25_megabytes() -> None:
@@ -84,7 +84,7 @@ def test_speech_without_digits_gives_few_words(transcriber: Transcriber, shared:
 def test_a_flush_answers_after_the_last_word_without_waiting_for_more_audio(transcriber: Transcriber) -> None:
     from vivavoce.audio import load
 
-    audio = load(ROOT / "examples" / "digits.flac")
+    audio = load(EXAMPLE)
     events = list(transcriber.stream([audio, Flush("end")]))
     answered = events.index(Flushed("end"))
     words = [event.word.text for event in events[:answered] if isinstance(event, WordEnded)]
@@ -96,7 +96,7 @@ def test_a_turn_ends_after_each_number_and_only_there(transcriber: Transcriber) 
     """Three numbers with 0.8 s between them; `examples/README.md` has the times."""
     from vivavoce.audio import load
 
-    audio = np.concatenate([load(ROOT / "examples" / "digits.flac"), np.zeros(5 * 24_000, np.float32)])
+    audio = np.concatenate([load(EXAMPLE), np.zeros(5 * 24_000, np.float32)])
     turns = [event.time for event in transcriber.stream([audio]) if isinstance(event, TurnEnded)]
     assert len(turns) == 3
     ends = (turns[0] - STOPS[0], turns[1] - STOPS[1], turns[2] - STOPS[2])

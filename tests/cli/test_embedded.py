@@ -16,9 +16,9 @@ import soundfile
 import vivavoce
 from vivavoce.core import ExitCode
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.flac"
+from ..example import EXAMPLE, SAID
+
 MODELS = Path(vivavoce.__file__).parent / "models"
-SAID = "zero two zero seven nine four six zero nine five eight five five five zero one four two three three eight one"
 
 
 @dataclass(frozen=True)

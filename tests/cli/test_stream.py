@@ -15,19 +15,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from vivavoce.client.supervise import ServerProcess, wait_ready
 from vivavoce.core import ExitCode
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.flac"
-SAID = "zero two zero seven nine four six zero nine five eight five five five zero one four two three three eight one"
-BOOT = 120.0
+from ..example import EXAMPLE, SAID
+from ..serving import serving
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with ServerProcess(["--slots", "4", "--load-limit", "0"]) as process:
-        url = process.wait_listening(BOOT)
-        wait_ready(url, BOOT, process)
+    with serving("--slots", "4", "--load-limit", "0") as url:
         yield url
 
 

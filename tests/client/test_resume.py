@@ -13,7 +13,7 @@ from vivavoce.client import Connected, Disconnected, Gap, Patience, connect, hea
 from vivavoce.client.events import ClientEvent
 from vivavoce.core import SAMPLE_RATE, Event, Flushed, Token, Vad, WordEnded
 
-from .conftest import EXAMPLE, SAID
+from ..example import EXAMPLE, SAID
 from .proxy import Cutter
 
 ENDLESS = Patience(again=300.0)

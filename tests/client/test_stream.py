@@ -35,7 +35,7 @@ from vivavoce.core import (
     WordStarted,
 )
 
-from .conftest import EXAMPLE, SAID
+from ..example import EXAMPLE, SAID
 from .proxy import scripted
 
 READY = '{"type":"ready","session":"s","model":"m","sample_rate":24000,"samples":0}'

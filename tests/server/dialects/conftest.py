@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vivavoce import audio
 
+from ...example import EXAMPLE, WORDS
 from ..process import Server
 from .dialogue import KEY, Samples
-
-EXAMPLE = Path(__file__).parents[3] / "examples" / "digits.flac"
-SAID = EXAMPLE.with_suffix(".txt").read_text().replace(",", "").replace(".", "").split()
 
 
 @pytest.fixture(scope="session")
@@ -39,4 +36,4 @@ def three_digits(digits: Samples) -> Samples:
 
 @pytest.fixture(scope="session")
 def said() -> list[str]:
-    return SAID
+    return WORDS

@@ -223,7 +223,7 @@ def test_ready_comes_from_admission_also_while_the_engine_is_busy(url: str, digi
 
 
 def test_a_request_waits_for_a_slot(url: str, digits: Samples) -> None:
-    from .conftest import EXAMPLE
+    from ...example import EXAMPLE
 
     answers = []
     with stream(url) as one, stream(url) as two, stream(url) as three:

@@ -264,7 +264,7 @@ def test_who_closes_on_purpose_does_not_come_back(url: str) -> None:
 
 
 def test_a_recording_is_transcribed_in_one_request(url: str, said: list[str]) -> None:
-    from .conftest import EXAMPLE
+    from ...example import EXAMPLE
 
     answer = fetch(url + "/v1/transcribe", {"kyutai-api-key": KEY}, EXAMPLE.read_bytes())
     heard = answer.json()
