@@ -223,6 +223,15 @@ def test_both_text_streams_are_one_id() -> None:
     assert [divmod(said.act(0), CARD + 1) for _ in range(3)] == [(0 + 1, 4), (7 + 1, 5), (8 + 1, 3)]
 
 
+def test_a_machine_that_goes_on_knows_who_spoke_last() -> None:
+    """The turn's token is fed once, before its first word."""
+    profile = replace(TINY, multi_speaker=True)
+    said = machine_of(profile, [Entry("e"), Entry("f"), Entry("g", speaker=1)])
+    assert [said.act(0) for _ in range(3)] == [0, 1, 4]
+    other = machine_of(profile, [Entry("f"), Entry("g", speaker=1)], said.state)
+    assert [other.act(0) for _ in range(5)] == [0, 5, 0, 2, 6]
+
+
 def test_a_long_stream_keeps_nothing_of_what_is_over() -> None:
     endless = machine(2, *[Entry("ef")] * 3)
     sizes = []

@@ -142,6 +142,12 @@ def test_a_word_without_an_end_is_spoken_in_parts_as_it_comes() -> None:
     assert [len(entry.text) for entry in reader.end()] == [1000 - 3 * LONGEST_WORD]
 
 
+@pytest.mark.parametrize("tail", ['<break time="1s"/>', '<break time="1', "<break"])
+def test_a_long_word_is_not_cut_within_a_tag_that_follows_it(tail: str) -> None:
+    text = "x" * (LONGEST_WORD - 3) + tail
+    assert read(*text) == read(text)
+
+
 def test_clear_forgets_what_was_held_back() -> None:
     reader = TextReader()
     reader.push("Hello wor")
