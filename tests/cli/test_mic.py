@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from vivavoce.audio.level import Level, dbfs, share
-from vivavoce.audio.microphone import Device, choose
+from vivavoce.audio.devices import Device, choose
 from vivavoce.cli.livetext import LiveText
 from vivavoce.cli.mic import pcm16
 from vivavoce.cli.screen import Screen, Watch

@@ -237,7 +237,7 @@ def _wav(path: Path) -> Iterator[wave.Wave_write]:
 
 
 def _list() -> int:
-    from vivavoce.audio.microphone import devices
+    from vivavoce.audio.devices import devices
 
     found = devices()
     if not found:
@@ -251,7 +251,8 @@ def _list() -> int:
 def _source(file: str | None, device: str | None) -> Source:
     if file is not None:
         return Playback(file)
-    from vivavoce.audio.microphone import Microphone, choose, devices
+    from vivavoce.audio.devices import choose, devices
+    from vivavoce.audio.microphone import Microphone
 
     return Microphone(choose(devices(), device))
 
