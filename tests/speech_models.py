@@ -60,8 +60,8 @@ def small_tts(
 
 
 @torch.no_grad()
-def speak(lm: Lm) -> None:
-    """Weights with which all codes vary, and the text head asks for words about as often as for silence."""
+def speak(lm: Lm, eager: float = 5) -> None:
+    """Weights with which all codes vary, and the text head often asks for a word or for silence."""
     for name, weight in lm.named_parameters():
         if name.endswith("bias"):
             weight.normal_(0, 0.1)
@@ -71,5 +71,5 @@ def speak(lm: Lm) -> None:
             weight.normal_(0, 1.5 * weight.shape[-1] ** -0.5)
     lm.embeddings.normal_(0, 1)
     lm.embeddings[-1] = 0
-    lm.text_head.weight[[TEXT_BOUNDARY, TEXT_PAD]] *= 5
+    lm.text_head.weight[[TEXT_BOUNDARY, TEXT_PAD]] *= eager
     lm.requires_grad_(False)

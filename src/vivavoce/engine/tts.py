@@ -92,7 +92,7 @@ class TtsEngine:
         heard before the snapshot still echoed in the deeper layers. Raises ValueError for another model's snapshot.
         """
         lm = self.model.lm.config
-        snapshot.must_fit(lm.n_q, lm.card, self._text_ids)
+        snapshot.must_fit(lm.n_q, lm.card, self._text_ids, self._columns.shape[1])
         stream = self._take(slot, snapshot.options)
         text = torch.tensor(snapshot.tokens, dtype=torch.long, device=self.device)
         codes = torch.tensor(snapshot.codes, dtype=torch.long, device=self.device)

@@ -50,11 +50,16 @@ class TtsSnapshot:
                 f"got {list(self.codes.shape)}"
             )
 
-    def must_fit(self, dep_q: int, card: int, text_ids: int) -> None:
+    def must_fit(self, dep_q: int, card: int, text_ids: int, least: int = 1) -> None:
         """Raises ValueError unless a model with these sizes can have made it: on a GPU a wrong id ends every stream.
 
-        `text_ids` counts what may be fed, both text streams of a model with two multiplied.
+        `text_ids` counts what may be fed, both text streams of a model with two multiplied; `least` is how many steps
+        the model's delays reach over.
         """
+        if len(self.tokens) < min(self.steps, least):
+            raise ValueError(
+                f"a snapshot after {self.steps} steps needs at least {least} of them, got {len(self.tokens)}"
+            )
         if self.codes.shape[1:] != (dep_q,):
             raise ValueError(f"the LM speaks {dep_q} codebooks, the snapshot's codes are {list(self.codes.shape)}")
         for name, ids, end in (("codes", self.codes, card), ("text tokens", self.tokens, text_ids)):
