@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the decoders and their see
 from tests.fuzz.decoders import Decoder, decoders
 from tests.fuzz.mutate import mutated
 
+from vivavoce.server.memory import give_back_large_blocks
+
 HANG = 2.0  # seconds of processor time for one input of at most 4 KB
 
 
@@ -100,6 +102,7 @@ def main() -> int:
     parser.add_argument("--atheris", choices=sorted(decoders()), help="this decoder alone, the rest is libFuzzer's")
     options, rest = parser.parse_known_args()
     logging.disable(logging.WARNING)  # damaged recordings are warned of
+    give_back_large_blocks()  # as the server does
     if options.atheris:
         with_atheris(options.atheris, rest)
     print(
