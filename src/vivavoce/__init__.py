@@ -2,6 +2,9 @@
 
 from vivavoce import Transcriber
 print(Transcriber.load().transcribe("recording.flac").text)
+
+from vivavoce import Synthesizer, audio
+audio.save("said.wav", Synthesizer.load().say("four one five").samples)
 """
 
 from __future__ import annotations
@@ -10,10 +13,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .core import Transcript, Word
+    from .core import Transcript, Utterance, Word
+    from .synthesizer import Synthesizer
     from .transcriber import Transcriber
 
-__all__ = ["Transcriber", "Transcript", "Word", "__version__"]
+__all__ = ["Synthesizer", "Transcriber", "Transcript", "Utterance", "Word", "__version__"]
 __version__ = version("vivavoce")
 
 
@@ -23,7 +27,11 @@ def __getattr__(name: str) -> Any:
         from .transcriber import Transcriber
 
         return Transcriber
-    if name in ("Transcript", "Word"):
+    if name == "Synthesizer":
+        from .synthesizer import Synthesizer
+
+        return Synthesizer
+    if name in ("Transcript", "Utterance", "Word"):
         from . import core
 
         return getattr(core, name)

@@ -138,7 +138,38 @@ class Speech:
     samples: Any  # float32 [1920], a numpy array, within -0.99 and 0.99
 
 
-SpeechEvent = WordSpoken | Speech
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """The stream was cleared: what comes behind this was not asked for before."""
+
+    time: float  # seconds of audio given so far
+
+
+SpeechEvent = WordSpoken | Speech | Cleared
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Utterance:
+    """What a text became; iterates over its words."""
+
+    samples: Any  # float32 [n] at 24 kHz, a numpy array
+    words: tuple[WordSpoken, ...]
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio."""
+        return seconds(len(self.samples))
+
+    @property
+    def text(self) -> str:
+        """The words with spaces between."""
+        return " ".join(word.text for word in self.words)
+
+    def __iter__(self) -> Iterator[WordSpoken]:
+        return iter(self.words)
+
+    def __len__(self) -> int:
+        return len(self.words)
 
 
 # --- errors ---

@@ -26,13 +26,18 @@ def load(spec: SpeechSpec) -> tuple[TtsEngine, Cast, SpeechInfo, list[tuple[int,
 
     Raises a VivavoceError with one clear line.
     """
+    engine, cast = prepare(spec)
+    return engine, cast, _info(engine, cast), _warm_up(engine, cast)
+
+
+def prepare(spec: SpeechSpec) -> tuple[TtsEngine, Cast]:
+    """The engine and its voices. Raises as `load`."""
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     instead = Instead(**spec.files, codebooks=spec.codebooks)
     model = _changed(load_tts(spec.model, device=spec.device, dtype=spec.dtype, instead=instead), spec)
     cast = Cast(model, profile_of(model), _voices(model, spec), spec.padding_bonus or 0.0)
-    engine = TtsEngine(model, spec.slots)
-    return engine, cast, _info(engine, cast), _warm_up(engine, cast)
+    return TtsEngine(model, spec.slots), cast
 
 
 def profile_of(model: TtsModel) -> TtsProfile:
