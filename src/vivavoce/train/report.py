@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vivavoce.checkpoints import SttModel, load_stt
@@ -18,8 +18,11 @@ Row = tuple[str, str, str]  # what, figure, on what
 
 def report(corpus: Path, model: str | None = None) -> str:
     """A Markdown table; the held-out clips of every source, never trained on."""
-    loaded = load_stt(model)
-    rows = list(_rows(loaded, Library(corpus, held=True).clips))
+    return table(_rows(load_stt(model), Library(corpus, held=True).clips))
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Rows as Markdown."""
     lines = [f"| {what} | {figure} | {over} |" for what, figure, over in rows]
     return "\n".join(["| figure | value | measured on |", "|---|---|---|", *lines])
 

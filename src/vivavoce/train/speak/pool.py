@@ -1,0 +1,59 @@
+"""What the voice learns from, once it has passed the codec: codes, audio and word times, many times from few takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vivavoce.core import FRAME_SIZE, SAMPLE_RATE, VivavoceError
+from vivavoce.nn.mimi import Mimi
+
+from ..corpus import Audio, Clip, Word
+from ..library import Library
+
+LEAD = (0.16, 0.40)  # seconds of quiet before the first word
+TAIL = 0.5  # seconds of quiet after the last one: enough to hear that it stays quiet
+FLOOR = 1e-4  # of the noise that quiet is
+
+
+@dataclass(frozen=True)
+class Take:
+    """A clip as the codec hears it."""
+
+    audio: Audio  # float32 [frames * 1920]
+    codes: NDArray[np.int16]  # [frames, codebooks]
+    words: tuple[Word, ...]  # times from the start of `audio`
+    speaker: str
+
+
+def takes(mimi: Mimi, clips: Sequence[Clip], copies: int, seed: int) -> Iterator[Take]:
+    """Every clip `copies` times, each at another place in its frames, so that its codes are others."""
+    rng = np.random.default_rng(seed)
+    for _ in range(copies):
+        for clip in clips:
+            yield _take(mimi, clip, rng)
+
+
+@torch.inference_mode()
+def _take(mimi: Mimi, clip: Clip, rng: np.random.Generator) -> Take:
+    lead = int(rng.uniform(*LEAD) * SAMPLE_RATE)
+    audio = np.pad(clip.audio, (lead, int(TAIL * SAMPLE_RATE)))
+    audio = np.pad(audio, (0, -len(audio) % FRAME_SIZE))
+    audio = audio + rng.normal(0, FLOOR, len(audio)).astype(np.float32)
+    codes = mimi.encode(torch.from_numpy(audio)[None])[0]
+    shift = lead / SAMPLE_RATE
+    words = tuple((text, start + shift, stop + shift) for text, start, stop in clip.words)
+    return Take(audio, codes.to(torch.int16).numpy(), words, clip.speaker)
+
+
+def spoken_clips(corpus: Path, *, held: bool = False) -> list[Clip]:
+    """The clips of `train corpus --source speaking`."""
+    clips = [clip for clip in Library(corpus, held=held).clips if clip.source == "speaking"]
+    if not clips:
+        raise VivavoceError(f"{corpus} has no {'held-out ' * held}clips of `train corpus --source speaking`")
+    return clips
