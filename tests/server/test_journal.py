@@ -26,7 +26,7 @@ class Listened:
     """As much of a stream as a journal reads."""
 
     id: str = "0123456789abcdef"
-    received: int = 48_000
+    samples: int = 48_000
 
 
 def spoken(text: str) -> WordEnded:

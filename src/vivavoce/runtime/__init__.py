@@ -11,7 +11,8 @@ from .speech_runtime import SpeechRuntime
 from .speech_stream import SpeechStream
 from .stream import Stream
 
+AnyRuntime = Runtime | SpeechRuntime
 __all__ = [
-    "EngineSpec", "Limits", "Metrics", "ModelInfo", "Runtime", "SpeechInfo", "SpeechOptions", "SpeechRuntime",
-    "SpeechSpec", "SpeechStream", "Stream", "StreamOptions",
+    "AnyRuntime", "EngineSpec", "Limits", "Metrics", "ModelInfo", "Runtime", "SpeechInfo", "SpeechOptions",
+    "SpeechRuntime", "SpeechSpec", "SpeechStream", "Stream", "StreamOptions",
 ]  # fmt: skip

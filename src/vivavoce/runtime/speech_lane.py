@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vivavoce.core import (
     FRAME_RATE,
     FRAME_SIZE,
+    Cleared,
     Speech,
     SpeechEvent,
     StreamError,
@@ -100,7 +101,7 @@ class SpeechLane(Guest[SpeechEvent]):
         """What was not read is dropped, what was not spoken too."""
         cut = self.session.clear()
         self.backlog.drop()
-        for event in cut:
+        for event in (*cut, Cleared(self.session.time)):
             self.backlog.add(event)
         self.patience.hear()
         self._starved = False

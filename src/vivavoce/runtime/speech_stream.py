@@ -30,8 +30,8 @@ class SpeechStream(Handle[SpeechEvent]):
         self._lane, self._settle = lane, keeper.settle
 
     @property
-    def spoken(self) -> int:
-        """Samples that have been spoken."""
+    def samples(self) -> int:
+        """Of audio, all that was spoken so far."""
         return self._lane.spoken
 
     @property

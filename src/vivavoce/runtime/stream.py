@@ -31,6 +31,11 @@ class Stream(Handle[Event]):
         return self._lane.received
 
     @property
+    def samples(self) -> int:
+        """Of audio, all that was heard or will be."""
+        return self._lane.received
+
+    @property
     def asked(self) -> int:
         """Flushes that were asked for, also before a resume."""
         return self._lane.asked

@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from vivavoce.runtime import Metrics, Runtime
-from vivavoce.settings import ServeSettings
+from vivavoce.runtime import AnyRuntime, Metrics, Runtime, SpeechRuntime
+from vivavoce.settings import ServeSettings, SpeechModule
 
-from .dialects import moshi, stream
+from .dialects import moshi, speech, stream
 from .edge import Edge
 from .gate import Gate
 from .status import Status, build_info, stream_paths
@@ -28,7 +28,7 @@ _PAGES = ("/ready", "/health", "/api/status", "/api/modules_info", "/api/build_i
 _HEADERS = ["authorization", "content-type", "kyutai-api-key", "modal-key", "modal-secret", "x-request-id"]
 
 
-def create_app(settings: ServeSettings, runtimes: Mapping[str, Runtime], metrics: Metrics) -> Starlette:
+def create_app(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], metrics: Metrics) -> Starlette:
     """The application over runtimes that were started elsewhere, one for each module of the settings, by its label.
 
     `metrics` are those of the runtimes.
@@ -37,11 +37,16 @@ def create_app(settings: ServeSettings, runtimes: Mapping[str, Runtime], metrics
     status = Status(settings, runtimes)
     gate = Gate(settings, lambda reason: metrics.refusals.labels("", reason).inc())
     routes = _information(status, metrics.registry)
-    for module in settings.heard:
+    for module in settings.served:
         runtime = runtimes[module.label]
         routes.append(Route(f"{module.path}/health", _path_health))
-        routes += moshi.routes(module, runtime, gate, settings)
-        routes += stream.routes(module, runtime, gate, settings)
+        if isinstance(module, SpeechModule):
+            assert isinstance(runtime, SpeechRuntime)
+            routes += speech.routes(module, runtime, gate, settings)
+        else:
+            assert isinstance(runtime, Runtime)
+            routes += moshi.routes(module, runtime, gate, settings)
+            routes += stream.routes(module, runtime, gate, settings)
     routes.append(_root(settings, status))
     app = Starlette(
         routes=routes,

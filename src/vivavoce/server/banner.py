@@ -11,14 +11,15 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from vivavoce.runtime import Runtime
+from vivavoce.core import FRAME_RATE
+from vivavoce.runtime import AnyRuntime, SpeechInfo
 from vivavoce.settings import ServeSettings
 
 from .listen import url
 from .status import stream_paths
 
 
-def show(settings: ServeSettings, runtimes: Mapping[str, Runtime], listener: socket.socket) -> None:
+def show(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], listener: socket.socket) -> None:
     """On standard error: a box on a terminal (NO_COLOR is heeded), plain lines elsewhere."""
     rows = lines(settings, runtimes, listener)
     console = Console(stderr=True, highlight=False)
@@ -34,7 +35,9 @@ def show(settings: ServeSettings, runtimes: Mapping[str, Runtime], listener: soc
     console.print(Panel(table, title=f"vivavoce {version('vivavoce')}", title_align="left", expand=False))
 
 
-def lines(settings: ServeSettings, runtimes: Mapping[str, Runtime], listener: socket.socket) -> list[tuple[str, str]]:
+def lines(
+    settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], listener: socket.socket
+) -> list[tuple[str, str]]:
     """What stands in it, as names and texts."""
     address = url(settings, listener)
     sockets = url(settings, listener, "ws")
@@ -44,10 +47,13 @@ def lines(settings: ServeSettings, runtimes: Mapping[str, Runtime], listener: so
     return rows
 
 
-def _engine(runtime: Runtime) -> str:
+def _engine(runtime: AnyRuntime) -> str:
     info = runtime.info
     assert info is not None  # it is ready
     where = f"{info.name} on {info.device}, {info.dtype}, {info.slots} slots"
+    if isinstance(info, SpeechInfo):
+        voices = f"{len(info.voices)} voices" if info.voices else "one voice"
+        return f"{where}, {voices}, voice {info.profile.delay_steps / FRAME_RATE:g} s behind the text, pid {info.pid}"
     return f"{where}, text {info.delay_seconds:g} s behind the voice, pid {info.pid}"
 
 

@@ -89,12 +89,15 @@ class Admitted:
         for seats, name in self._seats:
             seats.leave(name)
 
-    def message(self, size: int) -> None:
-        """For every message of `size` bytes. Raises StreamError: TOO_LARGE, RATE_LIMITED."""
+    def message(self, size: int, counted: bool = True) -> None:
+        """For every message of `size` bytes; not `counted` ones are paced by a queue.
+
+        Raises StreamError: TOO_LARGE, RATE_LIMITED.
+        """
         if size > self._message_bytes:
             self._refused("too_large")
             raise StreamError(Fault.TOO_LARGE, f"a message of {size} bytes; the limit is {self._message_bytes}")
-        if size < SMALL_MESSAGE and self._bucket and not self._bucket.take():
+        if counted and size < SMALL_MESSAGE and self._bucket and not self._bucket.take():
             self._refused("rate_limited")
             detail = f"more than {self._bucket.rate:g} small messages a second"
             raise StreamError(Fault.RATE_LIMITED, detail, _RETRY_AFTER)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from starlette.websockets import WebSocketDisconnect
 
-from vivavoce.core import Event, StreamError, WordEnded, seconds
+from vivavoce.core import Event, SpeechEvent, StreamError, WordEnded, WordSpoken, seconds
 
 from . import logs, traces
 
@@ -26,7 +26,7 @@ class Journalled(Protocol):
     @property
     def id(self) -> str: ...
     @property
-    def received(self) -> int: ...  # samples
+    def samples(self) -> int: ...  # of audio, heard or spoken
 
 
 class Journal:
@@ -39,9 +39,9 @@ class Journal:
         self._span: Span | None = None
         self.words = 0
 
-    def saw(self, event: Event) -> None:
+    def saw(self, event: Event | SpeechEvent) -> None:
         """Counts words."""
-        self.words += isinstance(event, WordEnded)
+        self.words += isinstance(event, WordEnded | WordSpoken)
 
     def __enter__(self) -> Journal:
         self._opened = time.monotonic()
@@ -53,7 +53,7 @@ class Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        audio, lasted = seconds(self._stream.received), time.monotonic() - self._opened
+        audio, lasted = seconds(self._stream.samples), time.monotonic() - self._opened
         fault = error.fault.name if isinstance(error, StreamError) else kind.__name__ if kind else None
         ending = f"{fault}: {error}" if fault else "done"
         if isinstance(error, WebSocketDisconnect):  # 1000 and 1005 are how a client says that it is done

@@ -9,17 +9,19 @@ import signal
 import socket
 import time
 import warnings
+from typing import Any
 
 from jwt.warnings import InsecureKeyLengthWarning
 
 from vivavoce.core import FRAME_RATE, ExitCode
-from vivavoce.runtime import EngineSpec, Metrics, Runtime
+from vivavoce.runtime import AnyRuntime, EngineSpec, Metrics, Runtime, SpeechRuntime, SpeechSpec
 from vivavoce.settings import ServeSettings
-from vivavoce.settings.modules import Module
+from vivavoce.settings.modules import AnyModule, Module, SpeechModule
 
 from . import banner, logs, traces
 from .app import create_app
 from .listen import check_certificate, listen, url
+from .memory import give_back_large_blocks
 from .wire import FAREWELL_SECONDS, Server, uvicorn_config
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def serve(settings: ServeSettings) -> int:
     """Runs until a signal; returns the exit code. Raises VivavoceError when it cannot listen or load."""
+    give_back_large_blocks()
     settings.demand_protection()
     check_certificate(settings)
     with contextlib.ExitStack() as cleanup:
@@ -48,10 +51,7 @@ class Service:
     def __init__(self, settings: ServeSettings, listener: socket.socket) -> None:
         metrics = Metrics()
         self._settings, self._listener = settings, listener
-        self._runtimes = {
-            module.label: Runtime(engine_spec(module), settings.limits, metrics, module.label)
-            for module in settings.heard
-        }
+        self._runtimes = {module.label: _runtime(module, settings, metrics) for module in settings.served}
         app = create_app(settings, self._runtimes, metrics)
         self._status = app.state.status
         self.server = Server(uvicorn_config(settings, app))
@@ -118,17 +118,35 @@ def _judge_secret(settings: ServeSettings) -> None:
         logger.warning("jwt_secret has %d bytes; one below %d can be guessed", length, _GOOD_SECRET)
 
 
+def _runtime(module: AnyModule, settings: ServeSettings, metrics: Metrics) -> AnyRuntime:
+    if isinstance(module, SpeechModule):
+        return SpeechRuntime(speech_spec(module), settings.limits, metrics, module.label)
+    return Runtime(engine_spec(module), settings.limits, metrics, module.label)
+
+
 def engine_spec(module: Module) -> EngineSpec:
-    """What the module's engine process needs to know."""
+    """What the engine process of a module that hears needs to know."""
+    delay = None if module.delay_frames is None else module.delay_frames / FRAME_RATE
+    return EngineSpec(**_common(module), delay_seconds=delay)
+
+
+def speech_spec(module: SpeechModule) -> SpeechSpec:
+    """What the engine process of a module that speaks needs to know."""
+    names = ("initial_padding", "max_padding", "padding_between", "final_padding")
+    paddings = {name: value for name in names if (value := getattr(module, name)) is not None}
+    own = {name: getattr(module, name) for name in ("voice_dir", "voice", "cfg", "top_k", "padding_bonus")}
+    return SpeechSpec(**_common(module), **own, paddings=paddings)
+
+
+def _common(module: AnyModule) -> dict[str, Any]:
     files = {"lm": module.lm_file, "mimi": module.mimi_file, "tokenizer": module.tokenizer_file}
-    return EngineSpec(
-        model=module.model,
-        device=module.device,
-        dtype=None if module.dtype == "auto" else module.dtype,
-        slots=module.slots,
-        threads=module.threads,
-        files={name: file for name, file in files.items() if file is not None},
-        delay_seconds=None if module.delay_frames is None else module.delay_frames / FRAME_RATE,
-        temperature=module.temperature,
-        codebooks=module.codebooks,
-    )
+    return {
+        "model": module.model,
+        "device": module.device,
+        "dtype": None if module.dtype == "auto" else module.dtype,
+        "slots": module.slots,
+        "threads": module.threads,
+        "files": {name: file for name, file in files.items() if file is not None},
+        "temperature": module.temperature,
+        "codebooks": module.codebooks,
+    }

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from vivavoce.runtime import Runtime
+from vivavoce.runtime import AnyRuntime
 from vivavoce.settings import ServeSettings
-from vivavoce.settings.modules import Module
+from vivavoce.settings.modules import AnyModule, SpeechModule
 
 _WORST_FIRST = ("broken", "stopped", "draining", "loading", "restarting", "ready")
 
@@ -23,7 +23,7 @@ class Status:
     """The server's account of itself; `runtimes` by the labels of the modules."""
 
     settings: ServeSettings
-    runtimes: Mapping[str, Runtime]
+    runtimes: Mapping[str, AnyRuntime]
     started: float = field(default_factory=time.time)
     draining: bool = False  # set when the process was told to end
 
@@ -70,7 +70,7 @@ class Status:
         """Body of /api/modules_info: everything is a string there, counts too."""
         return [
             {
-                "type": "batched_asr",
+                "type": _type(module),
                 "path": module.path,
                 "lm": _file(runtime, "lm") or module.lm_file or module.model or "",
                 "audio_tokenizer": _file(runtime, "mimi") or module.mimi_file or module.model or "",
@@ -80,8 +80,8 @@ class Status:
             for module, runtime in self._served()
         ]
 
-    def _served(self) -> list[tuple[Module, Runtime]]:
-        return [(module, self.runtimes[module.label]) for module in self.settings.heard]
+    def _served(self) -> list[tuple[AnyModule, AnyRuntime]]:
+        return [(module, self.runtimes[module.label]) for module in self.settings.served]
 
     def _uptime(self) -> int:
         return int(time.time() - self.started)
@@ -89,9 +89,9 @@ class Status:
 
 def stream_paths(settings: ServeSettings) -> list[str]:
     """Where streams can be opened: each module's own path, and the JSON protocol's."""
-    modules = settings.served
-    named = [f"/v1/stream/{module.label}" for module in modules] if len(modules) > 1 else []
-    return [*(module.path for module in modules), "/v1/stream", *named]
+    heard = settings.heard
+    named = [f"/v1/stream/{module.label}" for module in heard] if len(heard) > 1 else []
+    return [*(module.path for module in settings.served), *(["/v1/stream"] if heard else []), *named]
 
 
 def build_info() -> dict[str, str]:
@@ -109,11 +109,16 @@ def _capacity(runtimes: Any) -> dict[str, int]:
     return {"total_slots": total, "used_slots": used, "available_slots": total - used}
 
 
-def _module(module: Module, runtime: Runtime) -> dict[str, str | int]:
-    return {"name": module.path, "module_type": "batched_asr", **_capacity([runtime])}
+def _type(module: AnyModule) -> str:
+    """As moshi-server calls it."""
+    return "py" if isinstance(module, SpeechModule) else "batched_asr"
 
 
-def _engine(label: str, runtime: Runtime) -> dict[str, Any]:
+def _module(module: AnyModule, runtime: AnyRuntime) -> dict[str, str | int]:
+    return {"name": module.path, "module_type": _type(module), **_capacity([runtime])}
+
+
+def _engine(label: str, runtime: AnyRuntime) -> dict[str, Any]:
     info = runtime.info
     median, p95 = runtime.step_seconds
     return {
@@ -132,5 +137,5 @@ def _engine(label: str, runtime: Runtime) -> dict[str, Any]:
     }
 
 
-def _file(runtime: Runtime, kind: str) -> str:
+def _file(runtime: AnyRuntime, kind: str) -> str:
     return runtime.info.files.get(kind, "") if runtime.info else ""

@@ -40,14 +40,24 @@ class Caller:
             raise StreamError(Fault.SLOW_READER, why) from None
         self.said_at = time.monotonic()
 
-    async def hear(self) -> bytes | str:
-        """The next message. Raises StreamError TOO_LARGE or RATE_LIMITED."""
+    async def hear(self, counted: bool = True) -> bytes | str:
+        """The next message. Raises StreamError TOO_LARGE or RATE_LIMITED; not `counted`, `count` is left to you."""
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"], message.get("reason"))
         data: bytes | str = message["bytes"] if message.get("bytes") is not None else message["text"]
-        self._admitted.message(len(data))
+        self._admitted.message(len(data), counted)
         return data
+
+    def count(self) -> None:
+        """A message that nothing else paces. Raises StreamError(RATE_LIMITED)."""
+        self._admitted.message(0)
+
+    async def hang_up(self) -> None:
+        """Closes without a code, which is how moshi-server says that all was spoken."""
+        with contextlib.suppress(WebSocketDisconnect, TimeoutError):
+            async with asyncio.timeout(self._send_seconds):
+                await self._websocket.send({"type": "websocket.close", "code": None})
 
     async def close(self, error: StreamError | None = None, farewell: bytes | str | None = None) -> None:
         """Closes with the error's code and reason (1000 without one), after a last message if there is one.

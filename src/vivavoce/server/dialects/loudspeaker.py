@@ -6,7 +6,7 @@ import numpy as np
 import sphn
 from numpy.typing import NDArray
 
-from vivavoce.core import SAMPLE_RATE, Speech, WordSpoken
+from vivavoce.core import SAMPLE_RATE, Cleared, Speech, SpeechEvent, WordSpoken
 
 from . import moshi_codec, speech_codec
 from .speech_wishes import Format
@@ -27,13 +27,15 @@ class Loudspeaker:
         header: bytes = self._opus.append_pcm(np.zeros(0, np.float32))  # two pages
         return [*ready, self._ogg(header)]
 
-    def tell(self, event: Speech | WordSpoken) -> bytes | None:
+    def tell(self, event: SpeechEvent) -> bytes | None:
         """None for what the format has no words for."""
         match event:
             case Speech(samples):
                 return self._audio(samples)
             case WordSpoken(text, start, stop) if self.packed:
                 return speech_codec.word(text, start, stop)
+            case Cleared() if self.packed:
+                return speech_codec.clear()
         return None
 
     def _audio(self, samples: NDArray[np.float32]) -> bytes:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -27,11 +27,11 @@ from vivavoce.session import SttProfile
 from vivavoce.settings import ServeSettings
 from vivavoce.settings.modules import Module
 
-from ..errors import body, refuse
 from ..gate import Gate
 from ..journal import Journal
 from . import moshi_codec as codec
 from .caller import Caller, first_of
+from .doorstep import no_upgrade, told, turn_away, unauthorized
 from .moshi_markers import Markers
 from .msgpack import invalid
 from .opening import open_stream, options_of
@@ -42,7 +42,6 @@ logger = logging.getLogger(__name__)
 QUIET_SECONDS = 0.25  # without a message, after which waiting markers are answered by a flush
 MOST_BAD_MESSAGES = 20  # in a row
 NO_HEADS = (0.0, 0.0, 0.0, 0.0)  # of a model without VAD heads: "no pause", for clients that read the third of four
-FULL = "no free channels"  # what clients know
 
 
 def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings) -> list[BaseRoute]:
@@ -52,7 +51,7 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
         try:
             admitted = await gate.admit(websocket)
         except StreamError as error:
-            await _turn_away(websocket, error, gate)
+            await turn_away(websocket, error, gate)
             return
         with admitted:
             await websocket.accept()
@@ -60,8 +59,7 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
             try:
                 await Conversation(caller, module, runtime).run()
             except StreamError as error:
-                said = FULL if error.fault is Fault.CAPACITY else str(error)
-                await caller.close(error, codec.error(said))
+                await caller.close(error, codec.error(told(error)))
             except WebSocketDisconnect:
                 pass
 
@@ -69,14 +67,11 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
         try:
             admitted = await gate.admit(request)
         except StreamError as error:
-            return _unauthorized(error, gate)
+            return unauthorized(error, gate)
         with admitted:
             refuse_form(request)
             heard = await transcribe(request, runtime, options_of(module), "moshi", admitted.who)
             return JSONResponse(list(_maps(heard.events)))
-
-    async def no_upgrade(_: Request) -> Response:
-        return PlainTextResponse("Connection header did not include 'upgrade'", 400)
 
     return [
         WebSocketRoute(module.path, talk),
@@ -210,25 +205,6 @@ class Conversation:
     def _step(self) -> bytes:
         self._steps += 1
         return codec.step(self._steps, self._pauses, self._received - self._heard)
-
-
-async def _turn_away(websocket: WebSocket, error: StreamError, gate: Gate) -> None:
-    """Without a right key: 401 before the upgrade; where tokens are taken, clients expect 4001 after it."""
-    if error.fault not in (Fault.UNAUTHENTICATED, Fault.FORBIDDEN):
-        await refuse(websocket, error)
-    elif gate.credentials.tokens:
-        await websocket.accept()
-        await websocket.close(error.fault.close_code, "Authentication failed")
-    elif error.fault is Fault.UNAUTHENTICATED:
-        await websocket.send_denial_response(Response(status_code=401))
-    else:
-        await refuse(websocket, error)
-
-
-def _unauthorized(error: StreamError, gate: Gate) -> Response:
-    if error.fault is Fault.UNAUTHENTICATED and not gate.credentials.tokens:
-        return Response(status_code=401)
-    return JSONResponse(body(error), error.fault.status)
 
 
 def _maps(events: Sequence[Event]) -> Iterator[dict[str, object]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vivavoce.core import Fault, UnsupportedError
-from vivavoce.runtime import Runtime, Stream, StreamOptions
-from vivavoce.settings.modules import Module
+from vivavoce.core import Fault, UnknownVoiceError, UnsupportedError
+from vivavoce.runtime import Runtime, SpeechOptions, SpeechRuntime, SpeechStream, Stream, StreamOptions
+from vivavoce.settings.modules import Module, SpeechModule
 
 from ..errors import Refused
 
@@ -24,5 +24,24 @@ def open_stream(runtime: Runtime, options: StreamOptions) -> Stream:
     """A new stream. Raises StreamError as `Runtime.open` does, and Refused for what the model cannot do."""
     try:
         return runtime.open(options)
+    except UnsupportedError as error:
+        raise Refused(Fault.INVALID_MESSAGE, "unsupported", str(error)) from None
+
+
+def speech_options(module: SpeechModule, **asked: object) -> SpeechOptions:
+    """The module's options with what was asked for (and is not None) in their place. Raises Refused."""
+    try:
+        given = {name: value for name, value in asked.items() if value is not None}
+        return replace(SpeechOptions(seed=module.seed), **given)  # type: ignore[arg-type]
+    except UnsupportedError as error:
+        raise Refused(Fault.INVALID_MESSAGE, "invalid_parameter", str(error)) from None
+
+
+def open_speech(runtime: SpeechRuntime, options: SpeechOptions) -> SpeechStream:
+    """A new stream. Raises StreamError as `SpeechRuntime.open` does, and Refused for what the model cannot do."""
+    try:
+        return runtime.open(options)
+    except UnknownVoiceError as error:
+        raise Refused(Fault.INVALID_MESSAGE, "unknown_voice", str(error)) from None
     except UnsupportedError as error:
         raise Refused(Fault.INVALID_MESSAGE, "unsupported", str(error)) from None

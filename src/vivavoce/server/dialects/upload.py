@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,15 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from vivavoce import audio
-from vivavoce.core import Fault, InvalidAudioError, StreamError, WordEnded, WordStarted, seconds
+from vivavoce.core import Fault, InvalidAudioError, WordEnded, WordStarted, seconds
 from vivavoce.runtime import Runtime, Stream, StreamOptions
 
 from ..errors import Refused
 from ..journal import Journal
 from .caller import first_of
 from .opening import open_stream
+from .waiting import gone, when_free
 
-WAIT_SECONDS = 100.0  # for a free slot
-_LOOK_SECONDS = 0.1
 _BLOCK_SECONDS = 1.0
 
 
@@ -55,7 +53,7 @@ async def transcribe(request: Request, runtime: Runtime, options: StreamOptions,
             raise InvalidAudioError("the body is empty (0 bytes); send an audio file")
         blocks = await asyncio.to_thread(audio.blocks, Path(file.name), _BLOCK_SECONDS, name="the recording")
         try:
-            stream = await _open(request, runtime, options)
+            stream = await when_free(request, runtime, lambda: open_stream(runtime, options))
             try:
                 with Journal(stream, runtime.name, dialect=dialect, who=who) as journal:
                     return await _hear(request, stream, blocks, journal)
@@ -72,22 +70,6 @@ async def _store(request: Request, file: IO[bytes]) -> int:
         file.write(chunk)
     file.flush()
     return size
-
-
-async def _open(request: Request, runtime: Runtime, options: StreamOptions) -> Stream:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            return open_stream(runtime, options)
-        except StreamError as error:
-            if error.fault not in (Fault.CAPACITY, Fault.OVERLOADED) or time.monotonic() > deadline:
-                raise
-            pause = _LOOK_SECONDS if error.fault is Fault.CAPACITY else 1.0
-        await asyncio.sleep(pause)
-        while runtime.slots_used == runtime.slots and time.monotonic() < deadline:
-            if await request.is_disconnected():
-                raise _gone()
-            await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _hear(request: Request, stream: Stream, blocks: audio.Blocks, journal: Journal) -> Heard:
@@ -122,8 +104,4 @@ async def _next(blocks: Iterator[NDArray[np.float32]]) -> NDArray[np.float32] | 
 async def _watch(request: Request) -> None:
     while not await request.is_disconnected():
         await asyncio.sleep(1)
-    raise _gone()
-
-
-def _gone() -> StreamError:
-    return StreamError(Fault.CLIENT_TIMEOUT, "the client has gone")
+    raise gone()
