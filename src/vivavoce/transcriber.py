@@ -169,10 +169,12 @@ class Transcriber:
             if progress and heard:
                 progress(seconds(heard))
         ready = {lane.slot: lane for lane in lanes if lane.session.pending}
-        outputs = self._engine.step({slot: lane.session.take() for slot, lane in ready.items()})
-        for slot, output in outputs.items():
-            for event in ready[slot].session.stepped(output.token, output.logprob, output.vad):
-                yield ready[slot], event
+        count = min([self._engine.TOGETHER, *(lane.session.pending for lane in ready.values())])
+        frames = {slot: np.stack([lane.session.take() for _ in range(count)]) for slot, lane in ready.items()}
+        for slot, outputs in self._engine.catch_up(frames).items():
+            for output in outputs:
+                for event in ready[slot].session.stepped(output.token, output.logprob, output.vad):
+                    yield ready[slot], event
         for lane in [lane for lane in lanes if lane.session.finished]:
             lanes.remove(lane)
             self._leave(lane)
