@@ -31,7 +31,7 @@ class Answer:
 
 
 class Server:
-    """`with Server("--slots", "2") as server:` at a free port of the loopback address."""
+    """`with Server("--slots", "2") as server:` at a free port of the loopback address; it speaks when told to."""
 
     def __init__(self, *flags: str, environment: Mapping[str, str] = {}, stderr: int = subprocess.PIPE) -> None:
         self.lines: list[str] = []
@@ -41,7 +41,7 @@ class Server:
             [sys.executable, "-W", "error::ResourceWarning", "-m", "vivavoce", "serve", "--port", "0", *flags],
             stderr=stderr,
             text=True,
-            env={**clean, "OMP_NUM_THREADS": "1", **environment},
+            env={**clean, "OMP_NUM_THREADS": "1", "VIVAVOCE_TTS_MODEL": "none", **environment},
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

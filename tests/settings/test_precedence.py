@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vivavoce.settings import ServeSettings, load
+from vivavoce.settings import ServeSettings, SpeechModule, load
 from vivavoce.settings.layers import ANCESTORS, export_dotenv
 
 from .conftest import Write
@@ -119,5 +119,37 @@ def test_another_model_takes_the_files_of_the_old_one_away(toml: Write) -> None:
 
 
 def test_without_modules_the_settings_describe_the_one_that_is_served() -> None:
-    (module,) = load({"model": "m", "slots": "3"}).settings.served
+    (module,) = load({"model": "m", "slots": "3", "tts_model": "none"}).settings.served
     assert (module.label, module.path, module.model, module.slots) == ("stt", "/api/asr-streaming", "m", 3)
+
+
+def test_text_to_speech_has_flat_settings_of_its_own_beside_those_for_both(toml: Write) -> None:
+    path = toml("""device = "cpu"
+slots = 5
+tts_slots = 3
+tts_voice = "a"
+
+[modules.ear]
+type = "stt"
+
+[modules.mouth]
+type = "tts"
+voice = "b"
+padding_bonus = 0.5
+""")
+    loaded = load({"seed": "7"}, path, environment={"VIVAVOCE_TTS_CFG": "1.5"})
+    ear, mouth = loaded.settings.served
+    assert isinstance(mouth, SpeechModule)
+    assert (ear.slots, ear.seed, ear.device) == (5, 7, "cpu")
+    assert (mouth.slots, mouth.seed, mouth.device, mouth.cfg) == (3, 7, "cpu", 1.5)
+    assert (mouth.voice, mouth.padding_bonus, mouth.path) == ("b", 0.5, "/api/tts_streaming")
+    over = load({"tts_voice": "c", "tts_model": "x/y"}, path, environment={}).settings.spoken[0]
+    assert (over.voice, over.model, over.padding_bonus) == ("c", "x/y", None)  # what belonged to the old model is gone
+
+
+def test_each_kind_can_be_left_out() -> None:
+    both = ServeSettings(tts_model="x/y")
+    assert [module.kind for module in both.served] == ["stt", "tts"]
+    assert [module.label for module in (*both.heard, *both.spoken)] == ["stt", "tts"]
+    assert [module.kind for module in ServeSettings(model="none", tts_model="x/y").served] == ["tts"]
+    assert [module.kind for module in ServeSettings(tts_model="none").served] == ["stt"]

@@ -48,4 +48,4 @@ def test_the_examples_of_the_page_can_be_loaded(toml: Write) -> None:
     for example in re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
         loaded = load(config=toml(example))
         assert loaded.warnings == ()
-        assert [module.slots for module in loaded.settings.served] == [64, 16]
+        assert [module.slots for module in loaded.settings.served] == [64, 16, 8]

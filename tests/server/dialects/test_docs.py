@@ -8,7 +8,9 @@ from pathlib import Path
 import msgpack
 
 from vivavoce.core import Fault
+from vivavoce.server.dialects import speech_codec
 from vivavoce.server.dialects.moshi_codec import decode
+from vivavoce.server.dialects.speech_wishes import _READERS as _SPEECH_READERS
 from vivavoce.server.dialects.wishes import _READERS
 
 PAGE = Path(__file__).parents[3] / "docs" / "protocols.md"
@@ -35,17 +37,18 @@ def test_the_table_of_close_codes_is_the_one_in_the_code() -> None:
 
 def test_every_parameter_of_the_stream_is_told() -> None:
     told = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE.read_text(), re.MULTILINE)))
-    assert set(_READERS) <= set(told)
+    assert {*_READERS, *_SPEECH_READERS} <= set(told)
 
 
 def test_the_hex_examples_are_messages() -> None:
     dumps = re.findall(r"^[A-Z]\w+.*?   ((?:8[1-4]) a474797065(?:.|\n   )*)$", PAGE.read_text(), re.MULTILINE)
     messages = [bytes.fromhex("".join(dump.split())) for dump in dumps]
-    assert len(messages) == 11
     types = [msgpack.unpackb(message)["type"] for message in messages]
     assert types[:5] == ["Init", "Ping", "Marker", "Audio", "OggOpus"]
-    assert types[5:] == ["Ready", "Step", "Word", "EndWord", "Marker", "Error"]
+    assert types[5:11] == ["Ready", "Step", "Word", "EndWord", "Marker", "Error"]
     assert [type(decode(message)).__name__ for message in messages[:5]] == types[:5]
+    assert types[11:] == ["Text", "Eos", "Clear", "Voice", "Audio", "OggOpus", "Text"]
+    assert [type(speech_codec.decode(message)).__name__ for message in messages[11:15]] == types[11:15]
 
 
 if __name__ == "__main__":
