@@ -20,19 +20,25 @@ import jwt
 import msgpack
 import numpy as np
 from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from vivavoce import audio
 from vivavoce.core import Fault, InvalidAudioError, StreamError
-from vivavoce.server.dialects import moshi_codec, stream_messages
+from vivavoce.server.dialects import moshi_codec, speech_codec, stream_messages
+from vivavoce.server.dialects.opening import speech_options
 from vivavoce.server.dialects.opus import OpusReader
 from vivavoce.server.dialects.sound import Format, sound
+from vivavoce.server.dialects.speech_post import order_of
+from vivavoce.server.dialects.speech_wishes import speech_wishes
 from vivavoce.server.dialects.wishes import wishes
 from vivavoce.server.gate import Gate
-from vivavoce.settings import ServeSettings, SettingsError, load
+from vivavoce.session import TextReader
+from vivavoce.settings import ServeSettings, SettingsError, SpeechModule, load
 
 SECRET = "a secret of the account service that is long enough"
 SAMPLES = (np.sin(np.arange(4_800) / 9) / 2).astype(np.float32)
+MOUTH = SpeechModule(label="tts")
 CONFIGS = Path(__file__).parents[1] / "settings" / "configs"
 
 
@@ -47,6 +53,29 @@ class Decoder:
 
 def msgpack_codec(data: bytes) -> None:
     with_fault(Fault.INVALID_MESSAGE, moshi_codec.decode, data)
+
+
+def speech(data: bytes) -> None:
+    with_fault(Fault.INVALID_MESSAGE, speech_codec.decode, data)
+
+
+def speech_query(data: bytes) -> None:
+    asked = QueryParams(data.decode("latin-1"))
+    with_fault(Fault.INVALID_MESSAGE, lambda: speech_options(MOUTH, **speech_wishes(asked).options))
+
+
+def speech_body(data: bytes) -> None:
+    """As POST /api/tts does it."""
+    try:
+        order = order_of("application/json", data)
+        speech_options(MOUTH, **order.options)
+        reader = TextReader()
+        for number, turn in enumerate(order.turns):
+            reader.push(turn, whole=True, speaker=number % 2)
+    except HTTPException as error:
+        one_line(error, error.status_code in (400, 422))
+    except StreamError as error:
+        one_line(error, error.fault is Fault.INVALID_MESSAGE)
 
 
 def control(data: bytes) -> None:
@@ -196,6 +225,25 @@ def moshi_seeds() -> list[bytes]:
     return [*packed, msgpack.packb(["Marker", 1])]
 
 
+def speech_seeds() -> list[bytes]:
+    messages: list[dict[str, object]] = [
+        {"type": "Text", "text": "Hello"}, {"text": "é" * 40, "type": "Text"}, {"type": "Eos"}, {"type": "Clear"},
+        {"type": "Voice", "embeddings": SAMPLES[:60].tolist(), "shape": [1, 12, 5]},
+        {"type": "Voice", "embeddings": SAMPLES[:60].tobytes(), "shape": [12, 5]},
+    ]  # fmt: skip
+    packed = [msgpack.packb(message, use_single_float=single) for message in messages for single in (True, False)]
+    return [*packed, b"\x00", b"\x01", msgpack.packb(["Text", "a"])]
+
+
+SPEECH_QUERIES = [
+    {"format": "PcmMessagePack", "voice": "a/b.wav", "seed": 2**64 - 1, "temperature": "0.7", "top_k": 250},
+    {"format": "OggOpus", "cfg_alpha": "1.5", "auth_id": "x", "max_seq_len": 2048},
+]
+ORDERS = [
+    {"text": "four one five", "voice": "a/b.wav"},
+    {"text": ["a", 'b <break time="0.5s"/>'], "voices": ["a", "b"], "seed": 1, "temperature": 0.7, "top_k": 250},
+    {"text": "\u2019", "return_timestamps": True, "cfg_alpha": 2},
+]
 CONTROLS = [{"type": "flush", "id": "turn"}, {"type": "flush", "id": 2**40}, {"type": "eos"}, {"type": "keepalive"}]
 QUERIES = [
     {"format": "mulaw", "sample_rate": 8000, "words": "true", "vad": "1", "idle": "3.5"},
@@ -216,14 +264,15 @@ def decoders() -> dict[str, Decoder]:
     ]  # fmt: skip
     files = [file_of("wav", "pcm_s16le", 24_000), file_of("flac", "flac", 24_000), file_of("mp3", "libmp3lame", 24_000)]
     return {
-        "MessagePack (moshi)": Decoder(moshi_seeds(), msgpack_codec, 0.5),
-        "controls (/v1/stream)": Decoder([json.dumps(one).encode() for one in CONTROLS] + [b"EOS"], control, 0.3),
+        "MessagePack (moshi)": Decoder(moshi_seeds(), msgpack_codec, 0.3),
+        "controls (/v1/stream)": Decoder([json.dumps(one).encode() for one in CONTROLS] + [b"EOS"], control, 0.2),
         "audio formats, cut anywhere": Decoder(pcm, sounds, 0.015),
         "Ogg/Opus": Decoder([bytes([size]) + ogg for size in (0, 5, 255)], opus, 0.01),
+        "text to speech: MessagePack": Decoder(speech_seeds(), speech, 0.2),
+        "text to speech: query": Decoder([urlencode(one).encode() for one in SPEECH_QUERIES], speech_query, 0.05),
+        "text to speech: POST": Decoder([json.dumps(one).encode() for one in ORDERS], speech_body, 0.05),
         "query": Decoder([urlencode(one).encode() for one in QUERIES], query, 0.12),
         "headers, keys and tokens": Decoder(gates, headers, 0.05),
-        "settings (TOML)": Decoder(
-            [path.read_bytes() for path in sorted(CONFIGS.rglob("*stt*.toml"))], settings, 0.0025
-        ),
+        "settings (TOML)": Decoder([path.read_bytes() for path in sorted(CONFIGS.rglob("*.toml"))], settings, 0.0025),
         "recordings (POST)": Decoder([*files, ogg], recording, 0.0025),
     }

@@ -46,13 +46,16 @@ class Order:
     streamed: bool  # one text: its audio is sent while it is spoken
 
 
-async def order_of(request: Request) -> Order:
-    """Raises HTTPException 415, 400 or 422 as moshi-server answers them, and Refused for impossible values."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+def order_of(content_type: str, data: bytes) -> Order:
+    """What a body asks for. Raises HTTPException 415, 400 or 422 as moshi-server answers them, and Refused."""
+    if content_type.partition(";")[0].strip() != "application/json":
         raise HTTPException(415, "the body must be JSON, with content-type: application/json")
     try:
-        body = json.loads(await request.body())
-    except ValueError as error:
+        body = json.loads(data)
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise HTTPException(422, "the body has half a surrogate pair in a text") from None
+    except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise HTTPException(422, "the body must be an object")
@@ -71,13 +74,21 @@ def _options(body: dict[str, Any]) -> dict[str, object]:
     wishes = SpeechWishes(
         voice=_taken(body, "voice", (str,), None),
         seed=_taken(body, "seed", (int,), None),
-        temperature=_taken(body, "temperature", (int, float), None),
+        temperature=_number(body, "temperature"),
         top_k=_taken(body, "top_k", (int,), None),
-        cfg_alpha=_taken(body, "cfg_alpha", (int, float), None),
+        cfg_alpha=_number(body, "cfg_alpha"),
     )
     if wishes.seed is not None and wishes.seed < 0:
         raise refused(f"seed should not be negative, got {wishes.seed}")
     return wishes.options | ({"voices": tuple(voices)} if voices else {})
+
+
+def _number(body: dict[str, Any], name: str) -> float | None:
+    value = _taken(body, name, (int, float), None)
+    try:
+        return None if value is None else float(value)
+    except OverflowError:
+        raise refused(f"{name} is too large") from None
 
 
 def _taken(body: dict[str, Any], name: str, kinds: tuple[type, ...], default: Any) -> Any:
@@ -114,7 +125,7 @@ class Speaker(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._admitted:
-            order = await order_of(self._request)
+            order = order_of(self._request.headers.get("content-type", ""), await self._request.body())
             stream = await when_free(self._request, self._runtime, lambda: open_speech(self._runtime, self._how(order)))
             try:
                 with Journal(stream, self._runtime.name, dialect="post", who=self._admitted.who) as journal:
