@@ -66,6 +66,47 @@ def stt(
 
 
 @app.command()
+def tts(
+    corpus: Annotated[Path, typer.Option(help="Folder of `train corpus --source speaking`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints and logs.")],
+    export: Annotated[Path | None, typer.Option(help="Folder to write the finished model to.")] = None,
+    beside: Annotated[
+        str | None, typer.Option(help="Model beside that folder whose codec it shares, and whose decoder it replaces.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=4, help="Shorten every stage to this, to try it out.")] = None,
+) -> None:
+    """Train the embedded voice; the same command resumes an interrupted run."""
+    from vivavoce.cli.progress import training
+
+    with _extra():
+        from vivavoce.train.speak.export import export as write
+        from vivavoce.train.speak.plan import run_stages
+
+    with training() as progress:
+        voice = run_stages(
+            corpus, out, progress, steps, None if beside is None or export is None else str(export.parent / beside)
+        )
+    if export is not None:
+        write(voice.model, voice.speakers, export, beside)
+
+
+@app.command()
+def judge(
+    corpus: Annotated[Path, typer.Option(help="Folder of `train corpus --source speaking`.")],
+    model: Annotated[str | None, typer.Option(help="The voice to judge; the embedded one when absent.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the table here as well.")] = None,
+) -> None:
+    """Judge a voice by recognisers, ours and Moonshine, and by DNSMOS, as a Markdown table."""
+    with _extra():
+        from vivavoce.train.speak.judge import report as table_of
+
+    table = table_of(corpus, model)
+    typer.echo(table)
+    if output is not None:
+        output.write_text(table + "\n", "utf-8")
+
+
+@app.command()
 def report(
     corpus: CorpusOption,
     model: Annotated[str | None, typer.Option(help="The model to judge; the embedded one when absent.")] = None,

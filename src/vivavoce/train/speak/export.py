@@ -11,6 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vivavoce.checkpoints import TtsModel, save_tts
+from vivavoce.checkpoints.pieces import dump
+from vivavoce.checkpoints.pytorch import mimi_layout
+from vivavoce.checkpoints.save import MIMI, write
 from vivavoce.checkpoints.voice_file import KEY
 from vivavoce.core import FRAME_SIZE
 from vivavoce.nn.mimi import Mimi
@@ -37,9 +40,14 @@ def model_of(run: SpeakerRun, mimi: Mimi) -> TtsModel:
     return TtsModel(CONFIG, mimi, *networks, tokenizer())
 
 
-def export(model: TtsModel, voices: Mapping[str, Tensor], folder: Path, codec: str | None) -> None:
-    """Write the model (bf16), its voices, and its codec unless `codec` names a folder that has it."""
-    save_tts(model, folder, dtype=torch.bfloat16, codec=codec)
+def export(model: TtsModel, voices: Mapping[str, Tensor], folder: Path, beside: str | None = None) -> None:
+    """Write the model (bf16) and its voices.
+
+    The codec goes with it, or to the model `beside` whose encoder it has: that one then has the new decoder.
+    """
+    save_tts(model, folder, dtype=torch.bfloat16, codec=beside and f"../{beside}")
+    if beside is not None:
+        write(folder.parent / beside / MIMI, dump(model.mimi, mimi_layout(model.mimi.config), torch.float32))
     (folder / "voices").mkdir(exist_ok=True)
     for speaker, latents in voices.items():
         path = folder / "voices" / (VOICES[speaker] + VOICE_SUFFIX)

@@ -16,7 +16,7 @@ from vivavoce.nn.mimi import Mimi
 from ..corpus import Audio, Clip, Word
 from ..library import Library
 
-LEAD = (0.16, 0.40)  # seconds of quiet before the first word
+START = (0.12, 0.20)  # seconds at which the first word starts: the script machine begins it at the third step
 TAIL = 0.5  # seconds of quiet after the last one: enough to hear that it stays quiet
 FLOOR = 1e-4  # of the noise that quiet is
 
@@ -41,7 +41,7 @@ def takes(mimi: Mimi, clips: Sequence[Clip], copies: int, seed: int) -> Iterator
 
 @torch.inference_mode()
 def _take(mimi: Mimi, clip: Clip, rng: np.random.Generator) -> Take:
-    lead = int(rng.uniform(*LEAD) * SAMPLE_RATE)
+    lead = int(max(0.0, rng.uniform(*START) - clip.words[0][1]) * SAMPLE_RATE)
     audio = np.pad(clip.audio, (lead, int(TAIL * SAMPLE_RATE)))
     audio = np.pad(audio, (0, -len(audio) % FRAME_SIZE))
     audio = audio + rng.normal(0, FLOOR, len(audio)).astype(np.float32)

@@ -25,14 +25,15 @@ SOURCES = (
     "shift",
     "fsdd_shift",
 )
+OTHERS = ("speaking",)  # for another model: they go to a corpus of their own
 
 JobSource = Callable[[Request], Iterator[Job]]
 
 
 def source(name: str) -> JobSource:
     """The job generator of a source; its engine is imported only when it runs."""
-    if name not in SOURCES:
-        raise KeyError(f"Unknown source {name!r}; choose from {', '.join(SOURCES)}")
+    if name not in SOURCES + OTHERS:
+        raise KeyError(f"Unknown source {name!r}; choose from {', '.join(SOURCES + OTHERS)}")
     jobs: JobSource = import_module(f".{name}", __package__).jobs
     return jobs
 
