@@ -20,7 +20,7 @@ from vivavoce.core import (
     UnsupportedError,
     VivavoceError,
 )
-from vivavoce.synthesizer import utterance
+from vivavoce.session.utterance import utterance
 
 from .speech_folder import SUFFIX, VOICES
 from .speech_folder import speaking_folder as speaking_folder

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checkpoints.voice_file import read_voice
-from .core import Speech, SpeechEvent, UnknownVoiceError, UnsupportedError, Utterance, VivavoceError, WordSpoken
+from .core import SpeechEvent, UnknownVoiceError, UnsupportedError, Utterance, VivavoceError
 from .engine.tts import TtsEngine, TtsOutput
 from .engine.tts_snapshot import TtsOptions
 from .runtime.cast import Cast
@@ -23,6 +23,7 @@ from .runtime.options import SpeechOptions
 from .runtime.speech_loading import prepare
 from .runtime.speech_messages import SpeechSpec, Wish
 from .session import ScriptMachine, TtsSession
+from .session.utterance import utterance
 
 Voice = str | Path | NDArray[np.float32]  # a name, a voice's file, or its embedding [frames, dim]
 Texts = Iterable[str]
@@ -213,14 +214,3 @@ class _Lane:
 
     def stepped(self, output: TtsOutput) -> list[SpeechEvent]:
         return self.session.stepped(0, output.token, output.codes, output.audio, self.machine.state)
-
-
-def utterance(events: Iterable[SpeechEvent]) -> Utterance:
-    """All that a stream gave, in one."""
-    frames, words = list[NDArray[np.float32]](), list[WordSpoken]()
-    for event in events:
-        if isinstance(event, Speech):
-            frames.append(event.samples)
-        elif isinstance(event, WordSpoken):
-            words.append(event)
-    return Utterance(np.concatenate([np.zeros(0, np.float32), *frames]), tuple(words))

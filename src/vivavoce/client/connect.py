@@ -1,13 +1,18 @@
-"""The one way to open a stream."""
+"""The one way to open a stream, of either kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .address import targets
+from .speech import TtsStream
 from .stream import Patience, SttStream
 from .wire import Options
+from .wire_speech import speech_target
 
 
 def connect(
@@ -35,10 +40,49 @@ def connect(
 
     Raises AddressError for a URL that names no server.
     """
+    told = _headers(headers, key, token)
+    options = Options(words, vad, vad_head, vad_threshold, temperature, resume)
+    return SttStream(targets(url, dialect), options, patience or Patience(), told, live=live)
+
+
+def connect_tts(
+    url: str,
+    *,
+    voice: str | NDArray[np.float32] | None = None,
+    cfg: float | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    seed: int | None = None,
+    key: str | None = None,
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    patience: Patience | None = None,
+) -> TtsStream:
+    """A stream of text to speech, to be opened with `async with`.
+
+    `url`, `key`, `token` and `headers` as of `connect`; without a path `/api/tts_streaming`. `voice` is a name that the
+    server knows, or an embedding float32 [frames, dim]; None leaves it, as all else, to the server. moshi-server
+    heeds only `voice`. Of `patience`, `open` and `first` count.
+
+    Raises AddressError for a URL that names no server.
+    """
+    asked = {
+        "format": "PcmMessagePack",
+        "voice": voice if isinstance(voice, str) else None,
+        "cfg_alpha": cfg,
+        "temperature": temperature,
+        "top_k": top_k,
+        "seed": seed,
+    }
+    query = {name: str(value) for name, value in asked.items() if value is not None}
+    embedding = voice if isinstance(voice, np.ndarray) else None
+    return TtsStream(speech_target(url), query, _headers(headers, key, token), patience or Patience(), embedding)
+
+
+def _headers(headers: Mapping[str, str] | None, key: str | None, token: str | None) -> dict[str, str]:
     told = dict(headers or {})
     if key is not None:
         told["kyutai-api-key"] = key
     if token is not None:
         told["Authorization"] = f"Bearer {token}"
-    options = Options(words, vad, vad_head, vad_threshold, temperature, resume)
-    return SttStream(targets(url, dialect), options, patience or Patience(), told, live=live)
+    return told

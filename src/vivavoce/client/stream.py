@@ -62,7 +62,7 @@ class SttStream:
         self._targets, self._options, self._patience = list(targets), options, patience
         self._headers, self._is_live = dict(headers), live
         self._backoff = backoff or Backoff()
-        self._inbox = Inbox(UNREAD)
+        self._inbox = Inbox[ClientEvent](UNREAD)
         self._ended = False
         self._runner: asyncio.Task[None] | None = None
         self.opened: float | None = None  # the event loop's time when the newest websocket stood, before any message

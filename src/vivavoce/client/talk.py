@@ -9,7 +9,7 @@ from vivavoce import core
 from vivavoce.core import StreamError, seconds
 
 from .backlog import Backlog
-from .events import Connected, Gap, ServerError
+from .events import ClientEvent, Connected, Gap, ServerError
 from .inbox import Inbox
 from .wire import Ack, Finished, Problem, Ready, Signal, Wire
 
@@ -17,7 +17,7 @@ from .wire import Ack, Finished, Problem, Ready, Signal, Wire
 class Talk:
     """The state that the caller's side and the connection's side of a stream share."""
 
-    def __init__(self, wire: Wire, inbox: Inbox) -> None:
+    def __init__(self, wire: Wire, inbox: Inbox[ClientEvent]) -> None:
         self.wire, self.inbox = wire, inbox
         self.backlog = Backlog(keeps=wire.keeps)
         self.session: str | None = None
