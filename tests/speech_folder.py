@@ -17,19 +17,20 @@ SUFFIX = ".test@1.safetensors"
 VOICES = ("ada.wav", "moods/happy.wav", "moods/sad.wav")
 
 
-@pytest.fixture(scope="session")
-def speaking_model(tokenizer: bytes) -> TtsModel:
-    return small_tts(tokenizer, voice_suffix=SUFFIX)
-
-
-@pytest.fixture(scope="session")
-def speaking_folder(speaking_model: TtsModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model's, with its voices in `voices`."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    save_tts(speaking_model, folder, dtype=torch.float32)
+def write(folder: Path, tokenizer: bytes) -> TtsModel:
+    """The model, and its voices in the folder `voices`."""
+    model = small_tts(tokenizer, voice_suffix=SUFFIX)
+    save_tts(model, folder, dtype=torch.float32)
     for seed, name in enumerate(VOICES):
         path = folder / "voices" / f"{name}{SUFFIX}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        shape = (1, speaking_model.voice_dim, speaking_model.config.voice_frames)
+        shape = (1, model.voice_dim, model.config.voice_frames)
         save_file({"speaker_wavs": np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)}, path)
+    return model
+
+
+@pytest.fixture(scope="session")
+def speaking_folder(tokenizer: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    write(folder, tokenizer)
     return folder

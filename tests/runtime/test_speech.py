@@ -28,7 +28,6 @@ from vivavoce.runtime.speech_lane import MOST_WORDS
 
 from ..speech_folder import SUFFIX, VOICES
 from ..speech_folder import speaking_folder as speaking_folder
-from ..speech_folder import speaking_model as speaking_model
 from .driver import ANY_LOAD, Samples, kill, sample, until
 
 TEXT = "viva voce by the living voice, by the voice by the living viva"

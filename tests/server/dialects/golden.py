@@ -2,6 +2,7 @@
 
     {"from": "client" | "server", "hex": ...}     a binary message
     {"from": "client" | "server", "text": ...}    a text message
+    {"from": "server", "hex": ..., "bytes": n}    the beginning of a long binary message, and its length: audio
     {"from": "server", "close": [code, reason]}
 
 The first line says where the client connects. A client's line is sent when every line before it has been heard, so
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,15 @@ from websockets.sync.client import ClientConnection, connect
 
 from vivavoce import audio
 
+from ...conftest import tokenizer
+from ...speech_folder import write
 from ..process import Server
 from .dialogue import KEY
 
 FOLDER = Path(__file__).parent / "golden"
-DIALECTS = ("moshi", "stream")
+DIALECTS = ("moshi", "stream", "speech")
+LONG = 4_000  # bytes, of which only the beginning is kept
+HEAD = 24
 QUIET = 2.0  # seconds without a message, after which the server is taken to have said all
 FRAME = 1920
 Line = dict[str, Any]
@@ -59,6 +65,8 @@ def hear(socket: ClientConnection, patience: float) -> Line:
         message = socket.recv(patience)
     except ConnectionClosed as closed:
         return _close(closed)
+    if len(message) > LONG and isinstance(message, bytes):
+        return {"from": "server", "hex": message[:HEAD].hex(), "bytes": len(message)}
     return {"from": "server", **_content(message)}
 
 
@@ -109,7 +117,23 @@ def stream_script() -> Iterator[bytes | str]:
     yield '{"type":"eos"}'
 
 
+def speech_script() -> Iterator[bytes | str]:
+    """Every type of message in every form, damage, a break, what comes too late, and an interruption."""
+    yield msgpack.packb({"type": "Ping"})
+    yield b"\xc1"
+    yield msgpack.packb({"type": "Voice", "embeddings": [0.5], "shape": [1, 1, 1]}, use_single_float=True)
+    voice = np.linspace(-1, 1, 60, dtype=np.float32)
+    yield msgpack.packb({"type": "Voice", "embeddings": voice.tolist(), "shape": [1, 12, 5]}, use_single_float=True)
+    yield "viva voce by the"
+    yield msgpack.packb({"type": "Voice", "embeddings": [0.5], "shape": [1, 1, 1]}, use_single_float=True)
+    yield msgpack.packb({"type": "Clear"})
+    yield msgpack.packb({"type": "Text", "text": "voice"})
+    yield msgpack.packb(["Text", '<break time="0.2s"/> living'])
+    yield b"\x00"
+
+
 SCRIPTS = {
+    "speech": ("/api/tts_streaming?format=PcmMessagePack&voice=ada.wav&seed=1&temperature=0", speech_script),
     "moshi": ("/api/asr-streaming", moshi_script),
     "stream": ("/v1/stream?format=mulaw&words=true&vad=true&seed=1&temperature=0", stream_script),
 }
@@ -166,12 +190,22 @@ def _all(socket: ClientConnection) -> list[Line]:
     return lines
 
 
+def flags_of(dialect: str, speaking: Path) -> list[str]:
+    """How its server is started; `speaking` is the folder of tests/speech_folder.py."""
+    if dialect == "speech":
+        return ["--api-keys", KEY, "--model", "none", "--tts-model", str(speaking), "--tts-slots", "2"]
+    return ["--api-keys", KEY, "--slots", "3"]
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    with Server("--slots", "3", "--api-keys", KEY) as server:
-        server.wait_ready()
+    with tempfile.TemporaryDirectory() as folder:
+        speaking = Path(folder) / "small"
+        write(speaking, tokenizer.__wrapped__())
         for dialect in DIALECTS:
-            lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in record(server.url, dialect)]
+            with Server(*flags_of(dialect, speaking)) as server:
+                server.wait_ready()
+                lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in record(server.url, dialect)]
             path_of(dialect).write_text("".join(lines))
 
 

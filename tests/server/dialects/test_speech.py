@@ -26,7 +26,6 @@ from vivavoce.checkpoints.voice_file import read_voice
 
 from ...speech_folder import SUFFIX, VOICES
 from ...speech_folder import speaking_folder as speaking_folder
-from ...speech_folder import speaking_model as speaking_model
 from ..process import Answer, Server, fetch
 from .dialogue import KEY, PATIENCE, Samples, Talk, _connected
 
