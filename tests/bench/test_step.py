@@ -16,11 +16,12 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_ours_and_the_peer_are_measured_in_one_run() -> None:
-    done = bench("--batch", "1,2", "--threads", "1", "--json")
+@pytest.mark.parametrize("shape", ["embedded", "tts-tiny"])
+def test_ours_and_the_peer_are_measured_in_one_run(shape: str) -> None:
+    done = bench("--shape", shape, "--batch", "1,2", "--threads", "1", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert (result["shape"], result["peer"]) == ("embedded", "moshi")
+    assert (result["shape"], result["peer"]) == (shape, "moshi")
     assert [row["batch"] for row in result["rows"]] == [1, 2]
     for row in result["rows"]:
         assert row["ours_ms"] > 0

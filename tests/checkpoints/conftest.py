@@ -45,3 +45,14 @@ def edit(folder: Path) -> Callable[[str, Change], None]:
             save_file(tensors, path)
 
     return rewrite
+
+
+@pytest.fixture
+def listed(shared: Path) -> Callable[[str], dict[str, tuple[tuple[int, ...], str]]]:
+    """Names to shape and dtype of a released file."""
+
+    def read(name: str) -> dict[str, tuple[tuple[int, ...], str]]:
+        entries = json.loads((shared / "spec" / "names" / f"names-{name}.json").read_text())["tensors"]
+        return {entry["name"]: (tuple(entry["shape"]), entry["dtype"]) for entry in entries}
+
+    return read

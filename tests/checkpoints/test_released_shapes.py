@@ -46,17 +46,6 @@ def released_config(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.fixture
-def listed(shared: Path) -> Callable[[str], dict[str, tuple[tuple[int, ...], str]]]:
-    """Names to shape and dtype of a released file."""
-
-    def read(name: str) -> dict[str, tuple[tuple[int, ...], str]]:
-        entries = json.loads((shared / "spec" / "names" / f"names-{name}.json").read_text())["tensors"]
-        return {entry["name"]: (tuple(entry["shape"]), entry["dtype"]) for entry in entries}
-
-    return read
-
-
 class Listing(tensors.Tensors):
     """Names and shapes without a file."""
 

@@ -17,7 +17,7 @@ def drawn(
 ) -> Tensor:
     """Tokens [times], one a step of the same stream."""
     sampling = Sampling.of([temperature] * times, [top_k] * times, [top_p] * times, CPU)
-    return draw(LOGITS.expand(times, -1), sampling, keys(torch.full((times,), seed), torch.arange(times)), stream)
+    return draw(LOGITS.expand(times, -1), sampling, keys(torch.full((times,), seed), torch.arange(times), 8)[:, stream])
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -40,7 +40,7 @@ def test_top_p_leaves_what_reaches_that_share(top_p: float, kept: set[int]) -> N
 
 def test_temperature_zero_is_greedy_beside_a_row_that_is_not() -> None:
     sampling = Sampling.of([0.0, 1.0], [0, 0], [0.0, 0.0], CPU)
-    tokens = [draw(LOGITS.expand(2, -1), sampling, keys(torch.tensor([5, 5]), torch.tensor([s, s])), 1)
+    tokens = [draw(LOGITS.expand(2, -1), sampling, keys(torch.tensor([5, 5]), torch.tensor([s, s]))[:, 0])
               for s in range(50)]  # fmt: skip
     assert {int(t[0]) for t in tokens} == {0}
     assert len({int(t[1]) for t in tokens}) > 2
@@ -48,16 +48,16 @@ def test_temperature_zero_is_greedy_beside_a_row_that_is_not() -> None:
 
 def test_a_draw_does_not_depend_on_what_the_other_rows_want() -> None:
     torch.manual_seed(0)
-    logits, key = torch.randn(3, 2048), keys(torch.tensor([1, 2, 3]), torch.tensor([7, 8, 9]))
-    alone = [draw(logits[i, None], Sampling.of([0.8], [k], [p], CPU), key[i, None], 4)
+    logits, key = torch.randn(3, 2048), keys(torch.tensor([1, 2, 3]), torch.tensor([7, 8, 9]), 5)[:, 4]
+    alone = [draw(logits[i, None], Sampling.of([0.8], [k], [p], CPU), key[i, None])
              for i, (k, p) in enumerate([(25, 0.0), (250, 0.0), (0, 0.9)])]  # fmt: skip
-    assert torch.equal(draw(logits, Sampling.of([0.8] * 3, [25, 250, 0], [0, 0, 0.9], CPU), key, 4), torch.cat(alone))
+    assert torch.equal(draw(logits, Sampling.of([0.8] * 3, [25, 250, 0], [0, 0, 0.9], CPU), key), torch.cat(alone))
 
 
 def test_every_codebook_step_and_seed_has_its_own_noise() -> None:
     tokens = torch.arange(64)
     noise = {
-        tuple(exponential(keys(torch.tensor([seed]), torch.tensor([step])), tokens, stream)[0].tolist())
+        tuple(exponential(keys(torch.tensor([seed]), torch.tensor([step]), 8)[:, stream], tokens, 64)[0].tolist())
         for seed in range(4) for step in range(8) for stream in range(8)
     }  # fmt: skip
     assert len(noise) == 4 * 8 * 8

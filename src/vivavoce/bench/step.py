@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,20 @@ import numpy as np
 import torch
 
 from ..checkpoints import SttConfig, SttModel, save_stt
-from ..checkpoints.random import SHAPES as SHAPES
+from ..checkpoints.random import SHAPES as STT_SHAPES
 from ..checkpoints.random import random_models
-from ..core import FRAME_SIZE, UnsupportedError
+from ..checkpoints.random_tts import TTS_SHAPES
+from ..core import FRAME_SIZE
 from ..engine import SttEngine
 from ..nn.lm import Lm
 from ..nn.mimi import Mimi
+from .peer import moshi_info as moshi_info
+from .step_tts import speaking_steps
+
+SHAPES = (*STT_SHAPES, *TTS_SHAPES)
+Step = Callable[[], object]
+OurStep = Callable[[int], Step]  # for a batch size
+TheirStep = Callable[[int, ExitStack], Step]
 
 
 @dataclass(frozen=True)
@@ -41,16 +49,21 @@ class Row:
 
 def compare(shape: str, batches: Sequence[int], dtype: torch.dtype, peer: bool = True, steps: int = 9) -> Iterator[Row]:
     """Whole frames (codec and LM), every stream at full context; ours and the peer's in turn, so that a busy machine
-    disturbs both alike."""
-    mimi, lm = random_models(shape, dtype)
-    reference = moshi_models(mimi, lm) if peer else None
+    disturbs both alike. Shapes that speak are sampled at their temperatures, with a voice where they take one."""
+    our_step, their_step = (speaking_steps if shape in TTS_SHAPES else _hearing_steps)(shape, dtype, peer)
     for batch in batches:
-        ours = _our_step(mimi, lm, batch)
+        ours = our_step(batch)
         with ExitStack() as stack:
-            theirs = _their_step(reference, batch, stack) if reference else None
+            theirs = their_step(batch, stack) if their_step else None
             yield Row(batch, *_medians(ours, theirs, steps))
         del ours, theirs
         gc.collect()
+
+
+def _hearing_steps(shape: str, dtype: torch.dtype, peer: bool) -> tuple[OurStep, TheirStep | None]:
+    mimi, lm = random_models(shape, dtype)
+    ours = partial(_our_step, mimi, lm)
+    return ours, partial(_their_step, moshi_models(mimi, lm)) if peer else None
 
 
 def _medians(ours: Callable[[], object], theirs: Callable[[], object] | None, steps: int) -> tuple[float, float | None]:
@@ -80,23 +93,6 @@ def moshi_models(mimi: Mimi, lm: Lm) -> tuple[Any, Any]:
         save_stt(model, name, dtype=lm.embeddings.dtype, tokenizer=tokenizer)
         info = moshi_info(Path(name))
         return info.get_mimi("cpu"), info.get_moshi("cpu", dtype=lm.embeddings.dtype)
-
-
-def moshi_info(folder: Path) -> Any:
-    """`moshi`'s own description (CheckpointInfo) of a folder that `save_stt` wrote."""
-    os.environ.setdefault("NO_TORCH_COMPILE", "1")  # read when moshi is imported; on a CPU its compiled path is slower
-    try:
-        from moshi.models.loaders import CheckpointInfo
-    except ImportError as error:
-        raise UnsupportedError("the peer needs the reference package: pip install --no-deps moshi==0.2.13") from error
-    return CheckpointInfo.from_hf_repo(
-        "local",
-        moshi_weights=folder / "model.safetensors",
-        mimi_weights=folder / "mimi.safetensors",
-        tokenizer=folder / "tokenizer.model",
-        config_path=folder / "config.json",
-        mimi_config_path=folder / "mimi.json",
-    )
 
 
 def _vocabulary(size: int) -> tuple[tuple[str, ...], bytes]:

@@ -203,7 +203,9 @@ def _targets(
 
 @app.command()
 def engine(
-    shape: Annotated[str, typer.Option(help="Sizes: embedded or stt-1b, with random weights.")] = "embedded",
+    shape: Annotated[
+        str, typer.Option(help="Sizes: embedded, stt-1b, tts-tiny, tts-0.75b or tts-1.6b, with random weights.")
+    ] = "embedded",
     batch: Annotated[str, typer.Option(help="Batch sizes, with commas between.")] = "1,4,16",
     peer: Annotated[str, typer.Option(help="moshi, the reference package, or none.")] = "moshi",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16, of the language model.")] = "float32",

@@ -120,7 +120,7 @@ class TtsEngine:
         slots = sorted(acts)
         streams, rows = [self._streams[slot] for slot in slots], Rows(slots, self.device)
         hidden = self._hear(slots, streams, rows)
-        key = keys(*(torch.tensor(column, device=self.device) for column in zip(*map(_seed, streams), strict=True)))
+        key = self._keys(streams)
         sampled = self._sample_text(hidden[: len(slots)], streams, key)
         tokens = [self._checked(acts[slot](choice)) for slot, choice in zip(slots, sampled, strict=True)]
         text = torch.tensor(tokens, device=self.device)
@@ -218,13 +218,18 @@ class TtsEngine:
         embedded = self.model.lm.embed(text[:, None], codes[:, None]) + rows.read(self._added)
         return self.model.lm.hear(embedded, self._memory, rows)[:, 0]
 
+    def _keys(self, streams: list[TtsStream]) -> Tensor:
+        seeds, steps = [stream.options.seed for stream in streams], [stream.step for stream in streams]
+        seed, step = (torch.tensor(column, device=self.device) for column in (seeds, steps))
+        return keys(seed, step, 1 + self.model.config.codebooks)
+
     def _sample_text(self, hidden: Tensor, streams: list[TtsStream], key: Tensor) -> list[int]:
         options = [stream.options for stream in streams]
         logits = self.model.lm.text_head(hidden).float()
         logits[:, TEXT_PAD] += torch.tensor([o.padding_bonus for o in options], device=self.device)
         temperature, top_k = [o.temperature_text for o in options], [o.top_k_text for o in options]
         how = Sampling.of(temperature, top_k, [0.0] * len(options), self.device)
-        chosen: list[int] = draw(logits, how, key, 0).tolist()
+        chosen: list[int] = draw(logits, how, key[:, 0]).tolist()
         return chosen
 
     def _speak(self, hidden: Tensor, text: Tensor, streams: list[TtsStream], key: Tensor) -> Tensor:
@@ -255,7 +260,7 @@ class TtsEngine:
             if guided:
                 away = logits[count:]
                 logits = logits[:count].index_copy(0, where, away + (logits[guided] - away) * strength)
-            codes = draw(logits.float(), how, key, k + 1)
+            codes = draw(logits.float(), how, key[:, k + 1])
             return torch.cat([codes, codes[guided]]) if guided else codes
 
         where = torch.tensor(guided, dtype=torch.long, device=self.device)
@@ -271,7 +276,3 @@ class TtsEngine:
         heard = [slots[i] for i in complete]
         audio = self.model.mimi.decode(frames, self._decoder, Rows(heard, self.device))
         return dict(zip(heard, audio.float().cpu().numpy(), strict=True))
-
-
-def _seed(stream: TtsStream) -> tuple[int, int]:
-    return stream.options.seed, stream.step

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -27,22 +28,23 @@ def choose(logits: Tensor, temperature: Tensor, seed: Tensor, step: Tensor, top_
     if bool((temperature > 0).any()):
         kept = logits if top_k == 0 else logits.masked_fill(logits < _smallest_kept(logits, top_k), -torch.inf)
         # Exponential race: argmax p_i / E_i with E_i ~ Exp(1) draws i with probability p_i.
-        race = (
-            kept / temperature.clamp_min(1e-6)[:, None]
-            - exponential(keys(seed, step), torch.arange(logits.shape[-1], device=seed.device)).log()
-        )
+        race = kept / temperature.clamp_min(1e-6)[:, None] - _noise(seed, step, logits.shape[-1]).log()
         token = torch.where(temperature > 0, race.argmax(-1), token)
     return token, logprobs.gather(-1, token[:, None])[:, 0]
+
+
+def _noise(seed: Tensor, step: Tensor, size: int) -> Tensor:
+    return exponential(keys(seed, step)[:, 0], torch.arange(size, device=seed.device), size)
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How each row of a batch is sampled."""
 
-    temperature: Tensor  # fp32 [B]; 0 takes the most probable token
-    top_k: Tensor  # int64 [B]; 0 keeps every token
-    top_p: Tensor  # fp32 [B]; 0 keeps every token; of what top-k left
-    greedy: bool  # so are all rows
+    temperature: Tensor  # fp32 [B, 1]; 0 takes the most probable token
+    last: Tensor  # int64 [B, 1]: the rank of the last token that top-k keeps, from 0
+    top_p: Tensor  # fp32 [B, 1]; 0 keeps every token; of what top-k left
+    greedy: tuple[bool, ...]  # which rows have temperature 0
     nucleus: bool  # some row has a top-p
     most: int  # the largest top-k; 0 when some row keeps every token
 
@@ -50,60 +52,63 @@ class Sampling:
     def of(
         cls, temperature: Sequence[float], top_k: Sequence[int], top_p: Sequence[float], device: torch.device
     ) -> Sampling:
-        """One value a row."""
+        """One value a row; a top-k or top-p of 0 keeps every token."""
+        last = [k - 1 if k else _MASK for k in top_k]
         return cls(
-            torch.tensor(temperature, dtype=torch.float32, device=device),
-            torch.tensor(top_k, dtype=torch.long, device=device),
-            torch.tensor(top_p, dtype=torch.float32, device=device),
-            greedy=not any(temperature),
+            torch.tensor(temperature, dtype=torch.float32, device=device)[:, None],
+            torch.tensor(last, dtype=torch.long, device=device)[:, None],
+            torch.tensor(top_p, dtype=torch.float32, device=device)[:, None],
+            greedy=tuple(t <= 0 for t in temperature),
             nucleus=any(top_p),
             most=max(top_k) if all(top_k) else 0,
         )
 
 
-def draw(logits: Tensor, sampling: Sampling, key: Tensor, stream: int) -> Tensor:
-    """logits fp32 [B, V] to tokens int64 [B]; key as of `keys`, `stream` 0 for text and q + 1 for codebook q."""
-    best = logits.argmax(-1)
-    if sampling.greedy:
-        return best
+def draw(logits: Tensor, sampling: Sampling, key: Tensor) -> Tensor:
+    """logits fp32 [B, V] to tokens int64 [B]; key int64 [B], a column of `keys`."""
+    if all(sampling.greedy):
+        return logits.argmax(-1)
     count = sampling.most + TIES if sampling.most else logits.shape[-1]
     values, tokens = logits.topk(min(count, logits.shape[-1]))
-    warm = sampling.temperature.clamp_min(1e-6)[:, None]
-    values = values / warm
-    values = values.masked_fill(~_kept(values, sampling), -torch.inf)
-    winner = (values - exponential(key, tokens, stream).log()).argmax(-1, keepdim=True)
-    return torch.where(sampling.temperature > 0, tokens.gather(-1, winner)[:, 0], best)
-
-
-def _kept(values: Tensor, sampling: Sampling) -> Tensor:
-    """Which of the falling values [B, K] may be drawn, bool."""
-    top_k = sampling.top_k[:, None]
-    kept = (values >= values.gather(-1, top_k.clamp(1, values.shape[-1]) - 1)) | (top_k == 0)
+    values = values / sampling.temperature.clamp_min(1e-6)
+    values = values.masked_fill(values < values.gather(-1, sampling.last.clamp_max(values.shape[-1] - 1)), -torch.inf)
     if sampling.nucleus:
-        top_p, shares = sampling.top_p[:, None], values.masked_fill(~kept, -torch.inf).softmax(-1)
-        kept &= (shares.cumsum(-1) - shares <= top_p) | (top_p == 0)
-    return kept
+        shares = values.softmax(-1)
+        values = values.masked_fill((shares.cumsum(-1) - shares > sampling.top_p) & (sampling.top_p > 0), -torch.inf)
+    winner = values.sub_(exponential(key, tokens, logits.shape[-1]).log_()).argmax(-1, keepdim=True)
+    drawn = tokens.gather(-1, winner)
+    if any(sampling.greedy):
+        drawn = torch.where(sampling.temperature > 0, drawn, logits.argmax(-1, keepdim=True))
+    return drawn[:, 0]
 
 
-def keys(seed: Tensor, step: Tensor) -> Tensor:
-    """What the noise of a row's step depends on, int64 [B], from int64 seeds and steps [B]."""
-    return _mix(_mix(seed & _MASK) ^ (seed >> 32 & _MASK)) ^ _mix(step & _MASK)
+def keys(seed: Tensor, step: Tensor, streams: int = 1) -> Tensor:
+    """What the noise of a row's step depends on, int64 [B, streams], from int64 seeds and steps [B].
+
+    Stream 0 is the text, stream q + 1 codebook q.
+    """
+    key = (_mix(_mix(seed & _MASK) ^ (seed >> 32 & _MASK)) ^ _mix(step & _MASK))[:, None]
+    if streams == 1:
+        return key
+    later = torch.arange(1, streams, device=seed.device)
+    return torch.cat([key, _mix((key + later * _GOLDEN) & _MASK)], 1)
 
 
-def exponential(key: Tensor, tokens: Tensor, stream: int = 0) -> Tensor:
-    """Exp(1) draws, fp32 [B, K], for keys int64 [B] and tokens int64 [K] or [B, K]."""
-    if stream:
-        key = _mix((key + stream * _GOLDEN) & _MASK)
-    bits = _mix(key[:, None] ^ _mix(tokens + _GOLDEN))
-    uniform = (bits.double() + 0.5) / 2**32
-    return -torch.log(uniform).float()
+def exponential(key: Tensor, tokens: Tensor, size: int) -> Tensor:
+    """Exp(1) draws, fp32 [B, K], for keys int64 [B] and tokens int64 [K] or [B, K], all below `size`."""
+    bits = _mix(key[:, None] ^ _token_bits(size, tokens.device)[tokens])
+    return bits.double().add_(0.5).mul_(2**-32).log_().neg_().float()
+
+
+@cache
+def _token_bits(size: int, device: torch.device) -> Tensor:
+    return _mix(torch.arange(size, device=device) + _GOLDEN)
 
 
 def _mix(x: Tensor) -> Tensor:
     """A 32-bit finaliser (two rounds of multiply and shift) on int64 tensors."""
     for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97)):
-        x = x ^ (x >> shift)
-        x = (x * factor) & _MASK
+        x = (x ^ (x >> shift)).mul_(factor).bitwise_and_(_MASK)
     return x ^ (x >> 15)
 
 
