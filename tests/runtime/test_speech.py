@@ -439,7 +439,7 @@ def test_nonsense_on_the_line_hurts_nobody(runner: Runner, runtime: SpeechRuntim
     nonsense = [
         ["Frame", 1, b"", False],
         ["Speak", 99, 77, [[], b"", None, None, None, 0], 0],
-        ["Turn", "x"],
+        ["Grant", "x"],
         ["Text", 1],
     ]
 

@@ -14,7 +14,7 @@ from vivavoce.core import FRAME_SIZE, ExitCode, Fault
 from vivavoce.engine.snapshot import Snapshot
 
 from .message import Info, Message, Spec
-from .speech_messages import GoOn, LoadSpeech, ReadyToSpeak, Speak, SpeechSpec, Spoke, Text, Turn
+from .speech_messages import GoOn, Grant, LoadSpeech, ReadyToSpeak, Speak, SpeechSpec, Spoke, Text
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Close(Message):
     stream: int
 
 
-ToEngine = Load | Open | Restore | Frame | Close | LoadSpeech | Speak | GoOn | Text | Turn
+ToEngine = Load | Open | Restore | Frame | Close | LoadSpeech | Speak | GoOn | Text | Grant
 
 # --- from the engine ---
 

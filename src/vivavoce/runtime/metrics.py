@@ -78,8 +78,8 @@ class Metrics:
 
         self.py_total = py("total_steps", "Steps that were made or had to wait for text")
         self.py_active = py("active_steps", "Steps that were made")
-        self.py_missing = py("missing_words_steps", "Turns of streams that had to wait for text")
-        self.py_could = py("could_have_run_steps", "Turns of streams that were taken")
+        self.py_missing = py("missing_words_steps", "Grants of streams that had to wait for text")
+        self.py_could = py("could_have_run_steps", "Grants of streams that were taken")
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"vivavoce_{name}", text, [*module, *labels], registry=registry)
@@ -135,7 +135,7 @@ class ModuleMetrics:
         self.batch.observe(streams)
 
     def spoke(self, taken: int, starved: int) -> None:
-        """So many turns of text to speech were taken, and so many could not be."""
+        """So many grants of text to speech were taken, and so many could not be."""
         self.all.py_total.inc()
         self.all.py_active.inc(bool(taken))
         self.all.py_could.inc(taken)

@@ -18,7 +18,7 @@ from .link import Link
 from .messages import Lost, ToEngine
 from .schedule import BURST
 from .servant import NonsenseError, Servant
-from .speech_messages import GoOn, Said, Speak, Spoke, Text, Turn
+from .speech_messages import GoOn, Grant, Said, Speak, Spoke, Text
 
 if TYPE_CHECKING:
     from vivavoce.engine.tts import TtsEngine, TtsOutput
@@ -41,7 +41,7 @@ class _Served:
 
 
 class Speaking(Servant[_Served]):
-    """Text in, audio out: a step of each stream that has a turn and knows its next words."""
+    """Text in, audio out: a step of each stream that has a grant and knows its next words."""
 
     def __init__(self, engine: TtsEngine, cast: Cast, link: Link, steps: Sequence[tuple[int, float]]) -> None:
         super().__init__(engine, link, steps, BURST + engine.first_audio_step)  # two seconds of audio
@@ -66,7 +66,7 @@ class Speaking(Servant[_Served]):
                 self._open(message)
             case Text():
                 self._text(message)
-            case Turn(stream):
+            case Grant(stream):
                 if stream in self._streams:  # else of a stream that was lost; the parent did not know yet
                     self._schedule.frame(stream)
             case _:

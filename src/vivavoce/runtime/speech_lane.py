@@ -27,18 +27,18 @@ from vivavoce.settings.limits import Limits
 from .engine_process import EngineProcess
 from .guest import Guest
 from .options import SpeechOptions
-from .speech_messages import Said, Speak, SpeechInfo, Text, Turn, Wish, go_on
+from .speech_messages import Grant, Said, Speak, SpeechInfo, Text, Wish, go_on
 
-AHEAD = 4  # turns of a stream on their way through the engine
+AHEAD = 4  # grants of a stream on their way through the engine
 MOST_WORDS = 1000  # that wait to be spoken: some five minutes
 
 
 class SpeechLane(Guest[SpeechEvent]):
-    """One stream: its session, and the turns that it has given the engine and that were not answered.
+    """One stream: its session, and the grants that it has given the engine and that were not answered.
 
-    A turn lets the engine make one step of the stream. It gives none while the reader has `queue_seconds` of audio
+    A grant lets the engine make one step of the stream. It gives none while the reader has `queue_seconds` of audio
     to read, and none while the engine has said that it lacks text. Bounded: MOST_WORDS words and one push of text, that
-    much audio, AHEAD turns, the history of `SpeechInfo.history_steps`.
+    much audio, AHEAD grants, the history of `SpeechInfo.history_steps`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SpeechLane(Guest[SpeechEvent]):
         self._info = info
         self._most_unread = max(1, round(limits.queue_seconds * FRAME_RATE))
         self._entered = False  # the engine has the stream open, or will
-        self._turns = deque[int]()  # on their way; for each, how many scripts had been sent before it
+        self._grants = deque[int]()  # on their way; for each, how many scripts had been sent before it
         self._scripts = 0
         self._starved = False
 
@@ -120,13 +120,13 @@ class SpeechLane(Guest[SpeechEvent]):
     def enter(self, engine: EngineProcess, number: int, slot: int) -> None:
         self._engine, self.number, self.slot = engine, number, slot
         self._entered = self._starved = False
-        self._turns.clear()
+        self._grants.clear()
         self._scripts = 0
         self.session.rewind()
         self.feed()
 
     def feed(self) -> None:
-        """Tell the engine the text, and give it as many turns as may be on their way."""
+        """Tell the engine the text, and give it as many grants as may be on their way."""
         if self._engine is None or self.number is None or self.backlog.closed:
             return
         if not self._entered and (self.session.pending or self.session.state):
@@ -136,15 +136,15 @@ class SpeechLane(Guest[SpeechEvent]):
             self._engine.send(Text(self.number, script.epoch, script.entries, script.ended))
             self._scripts += 1
             self._starved = False
-        while self._entered and not self._starved and len(self._turns) < AHEAD and self._has_room:
-            self._turns.append(self._scripts)
-            self._engine.send(Turn(self.number))
+        while self._entered and not self._starved and len(self._grants) < AHEAD and self._has_room:
+            self._grants.append(self._scripts)
+            self._engine.send(Grant(self.number))
         if not self.full:
             self._room.set()
 
     @property
     def _has_room(self) -> bool:
-        return self.backlog.unread + len(self._turns) < self._most_unread and not self.finished
+        return self.backlog.unread + len(self._grants) < self._most_unread and not self.finished
 
     def _begin(self, engine: EngineProcess, number: int) -> None:
         assert self.slot is not None
@@ -156,8 +156,8 @@ class SpeechLane(Guest[SpeechEvent]):
         self._entered = True
 
     def answered(self, said: Said) -> list[SpeechEvent]:
-        """What the oldest turn on its way gave; the events are in the backlog."""
-        self._turns.popleft()
+        """What the oldest grant on its way gave; the events are in the backlog."""
+        self._grants.popleft()
         audio = np.frombuffer(said.audio, np.float32) if said.audio else None
         events = self.session.stepped(said.epoch, said.token, said.codes, audio, said.state)
         self.steps += 1
@@ -169,8 +169,8 @@ class SpeechLane(Guest[SpeechEvent]):
         return events
 
     def starved(self) -> None:
-        """The oldest turn on its way could not be taken: the engine lacks text, unless that came since."""
-        self._starved |= self._turns.popleft() == self._scripts
+        """The oldest grant on its way could not be taken: the engine lacks text, unless that came since."""
+        self._starved |= self._grants.popleft() == self._scripts
         self.feed()
 
 

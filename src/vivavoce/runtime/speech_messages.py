@@ -89,7 +89,7 @@ class Text(Message):
     ended: bool  # no more will come
 
 
-class Turn(Message):
+class Grant(Message):
     """One step may be made of a stream; answered within a `Spoke`."""
 
     stream: int
@@ -106,7 +106,7 @@ class ReadyToSpeak(Message):
 
 
 class Said(msgspec.Struct, array_like=True):
-    """What one turn gave."""
+    """What one grant gave."""
 
     stream: int
     epoch: int
@@ -117,7 +117,7 @@ class Said(msgspec.Struct, array_like=True):
 
 
 class Spoke(Message):
-    """One step, and how long it took; and the turns that could not be taken, because the text was not known yet."""
+    """One step, and how long it took; and the grants that could not be taken, because the text was not known yet."""
 
     results: list[Said]
     starved: list[int]  # a stream for each

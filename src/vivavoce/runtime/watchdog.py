@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from .messages import Close, Frame, FromEngine, Lost, Open, Opened, Restore, Stepped, ToEngine
-from .speech_messages import GoOn, Speak, Spoke, Turn
+from .speech_messages import GoOn, Grant, Speak, Spoke
 
 
 class Watchdog:
@@ -23,7 +23,7 @@ class Watchdog:
 
     def sent(self, message: ToEngine) -> None:
         match message:
-            case Open() | Restore() | Frame() | Speak() | GoOn() | Turn():
+            case Open() | Restore() | Frame() | Speak() | GoOn() | Grant():
                 if not self._due:
                     self._since = self._loop.time()
                 self._due[message.stream] += 1
