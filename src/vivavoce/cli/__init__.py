@@ -24,6 +24,8 @@ VERBS = {
         "transcribe",
         "stream",
         "mic",
+        "say",
+        "voices",
         "smoke",
         "token",
         "serve",
@@ -67,7 +69,7 @@ app = typer.Typer(name="vivavoce", cls=Verbs, add_completion=False, rich_markup_
 
 
 HELP = (
-    "Live speech to text. [bold]vivavoce VERB --help[/bold] explains a verb.\n\n"
+    "Live speech to text and text to speech. [bold]vivavoce VERB --help[/bold] explains a verb.\n\n"
     "Results go to standard output, everything else to standard error. Exit codes: 0 all is well, 1 other failure, "
     "2 wrong usage, 3 file not found, 4 invalid audio, 5 bad checkpoint, 6 download failed, 7 not supported, "
     "130 interrupted."

@@ -26,7 +26,9 @@ SERVICE = Annotated[
         "[bold]local[/bold] (LOCAL_WS_URL), [bold]modal[/bold] (MODAL_WORKSPACE, MODAL_KEY, MODAL_SECRET).",
     ),
 ]
-KEY = Annotated[str | None, typer.Option(metavar="KEY", help="An API key, sent as kyutai-api-key.")]
+KEY = Annotated[
+    str | None, typer.Option("--key", "--api-key", metavar="KEY", help="An API key, sent as kyutai-api-key.")
+]
 TOKEN = Annotated[
     str | None,
     typer.Option(metavar="JWT", help="A token, sent as Authorization: Bearer; without it, $MOSHI_JWT_TOKEN."),

@@ -17,6 +17,7 @@ from .recording import Heard, hear, transcribe
 from .saying import say, speak, spoken
 from .speech import TtsStream
 from .stream import Patience, SttStream
+from .voices import KnownVoices, voices
 
 __all__ = [
     "AddressError",
@@ -28,6 +29,7 @@ __all__ = [
     "Dropped",
     "Gap",
     "Heard",
+    "KnownVoices",
     "Patience",
     "ServerError",
     "SttStream",
@@ -40,4 +42,5 @@ __all__ = [
     "speak",
     "spoken",
     "transcribe",
+    "voices",
 ]

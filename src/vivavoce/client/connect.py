@@ -40,7 +40,7 @@ def connect(
 
     Raises AddressError for a URL that names no server.
     """
-    told = _headers(headers, key, token)
+    told = told_headers(headers, key, token)
     options = Options(words, vad, vad_head, vad_threshold, temperature, resume)
     return SttStream(targets(url, dialect), options, patience or Patience(), told, live=live)
 
@@ -76,10 +76,11 @@ def connect_tts(
     }
     query = {name: str(value) for name, value in asked.items() if value is not None}
     embedding = voice if isinstance(voice, np.ndarray) else None
-    return TtsStream(speech_target(url), query, _headers(headers, key, token), patience or Patience(), embedding)
+    return TtsStream(speech_target(url), query, told_headers(headers, key, token), patience or Patience(), embedding)
 
 
-def _headers(headers: Mapping[str, str] | None, key: str | None, token: str | None) -> dict[str, str]:
+def told_headers(headers: Mapping[str, str] | None, key: str | None, token: str | None) -> dict[str, str]:
+    """The headers of a request, with what opens the server."""
     told = dict(headers or {})
     if key is not None:
         told["kyutai-api-key"] = key

@@ -1,0 +1,225 @@
+"""`vivavoce say`: text to speech."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vivavoce.core import ExitCode, UnknownVoiceError, VivavoceError
+
+from . import remote
+from .console import complain, note
+
+if TYPE_CHECKING:
+    from vivavoce.client.services import Service
+
+    from .sinks import Sink
+    from .voice import Voice
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+Format = Literal["wav", "flac", "opus", "pcm_s16le", "pcm_f32le"]
+HELP = (
+    "Say a text.\n\n"
+    'vivavoce say "four one five, two two nine"\n\n'
+    "vivavoce say @letter.txt --output letter.opus --voice NAME\n\n"
+    "ollama run llama3 hello | vivavoce say - --url ws://localhost:8080 --play\n\n"
+    "Without --output it is played on a speaker (the extra [bold]mic[/bold]). Standard input is spoken while it "
+    "arrives. Without a server the model works in this process. Ctrl+C stops; a file then holds what was said so far."
+)
+
+
+@app.command(help=HELP)
+def say(
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="TEXT|-|@FILE", help="What to say; [bold]-[/bold] is standard input, as it arrives."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="x.wav, .flac, .opus; [bold]-[/bold] is standard output."),
+    ] = None,
+    format: Annotated[
+        Format | None,
+        typer.Option(help="Of the output, where its name does not say; wav on standard output. 24 kHz, mono."),
+    ] = None,
+    play: Annotated[bool, typer.Option("--play", help="Play it too, when there is an --output.")] = False,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="The speaker: its number, or a part of its name.")
+    ] = None,
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="Print the speakers and exit.")] = False,
+    prebuffer: Annotated[
+        int, typer.Option(metavar="MS", min=0, help="Milliseconds of audio that wait before the first is heard.")
+    ] = 240,
+    interactive: Annotated[
+        bool,
+        typer.Option("--interactive", "-i", help="Say each line that is typed. Ctrl+C cuts one short."),
+    ] = False,
+    voice: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A voice of [bold]vivavoce voices[/bold], or a voice's .safetensors file."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print times, words and measures as a JSON object.")] = False,
+    word_times: Annotated[
+        bool, typer.Option("--word-times", help="Print each word after its start and stop in seconds.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Another one says it otherwise; the same says it again.")] = 0,
+    temperature: Annotated[float | None, typer.Option(min=0, help="0 is greedy; the model's own if not given.")] = None,
+    cfg: Annotated[float | None, typer.Option(min=0, help="How closely the voice is kept.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="In this process: a folder or a repository; the embedded one if not given."),
+    ] = None,
+    voices: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="In this process: a folder of voices, or hf-snapshot://….")
+    ] = None,
+    url: remote.URL = None,
+    service: remote.SERVICE = None,
+    key: remote.KEY = None,
+    token: remote.TOKEN = None,
+    mint: remote.MINT = False,
+) -> int:
+    if list_devices:
+        return _list()
+    from . import texts
+
+    _refuse_contradictions(text, output, interactive=interactive, json=json, word_times=word_times)
+    pieces = None if text is None else texts.pieces(text)
+    found = remote.service(service, url, key=key, token=token, mint=mint, dialect=None)
+    if found is not None and (model or voices):
+        raise typer.BadParameter("--model and --voices are for a model in this process; a server has its own")
+    sinks = _sinks(output, format, device, prebuffer / 1000, play=play)
+    manner = {"seed": seed, "temperature": temperature, "cfg": cfg}
+    speaks = _server(found, voice, manner) if found else _local(model, voices, voice, manner)
+    quiet = word_times or interactive or output == "-"
+    with asyncio.Runner() as runner:
+        talk = Talk(runner, speaks, sinks, json=json, word_times=word_times, quiet=quiet)
+        with talk:
+            if interactive:
+                talk.converse()
+            else:
+                assert pieces is not None
+                talk.say(pieces)
+    return ExitCode.OK
+
+
+class Talk:
+    """Texts, one after the other, into sinks that stay open."""
+
+    def __init__(
+        self, runner: asyncio.Runner, voice: Voice, sinks: list[Sink], *, json: bool, word_times: bool, quiet: bool
+    ) -> None:
+        self._runner, self._voice, self._sinks = runner, voice, sinks
+        self._json, self._word_times, self._quiet = json, word_times, quiet
+        self._opened = AsyncExitStack()
+
+    def __enter__(self) -> None:
+        async def enter() -> None:
+            for sink in self._sinks:
+                await self._opened.enter_async_context(sink)
+
+        self._runner.run(enter())
+
+    def __exit__(self, *error: object) -> None:
+        self._runner.run(self._opened.aclose())
+
+    def say(self, pieces: Any) -> None:
+        """One text. Raises VivavoceError."""
+        from .said import say
+
+        spoken = say(self._voice, pieces, self._sinks, keep=self._json, word_times=self._word_times, quiet=self._quiet)
+        said = self._runner.run(spoken)
+        if self._json:
+            typer.echo(json_module.dumps(said.as_json(self._voice), ensure_ascii=False))
+
+    def converse(self) -> None:
+        """Each line that comes; what goes wrong with one is told, and the next one asked for."""
+        from . import texts
+
+        for line in _lines():
+            try:
+                self.say(texts.literal(line))
+            except KeyboardInterrupt:
+                for sink in self._sinks:
+                    sink.clear()
+                note("cut short")
+            except UnknownVoiceError:
+                raise  # so it would be with every line
+            except VivavoceError as error:
+                complain(str(error))
+
+
+def _lines() -> Iterator[str]:
+    """Until the end, or Ctrl+C where nothing is being said."""
+    asks = sys.stdin.isatty() and sys.stdout.isatty()
+    if asks:
+        with suppress(ImportError):
+            import readline  # noqa: F401 - lines that can be edited and repeated
+    with suppress(EOFError, KeyboardInterrupt):
+        while line := (input("say> ") + "\n" if asks else sys.stdin.readline()):
+            if line.strip():
+                yield line
+
+
+def _refuse_contradictions(
+    text: str | None, output: str | None, *, interactive: bool, json: bool, word_times: bool
+) -> None:
+    if (text is None) != interactive:
+        raise typer.BadParameter("give a text, - or @FILE" if text is None else "--interactive takes its lines itself")
+    if json and word_times:
+        raise typer.BadParameter("--json has the words' times; give --json or --word-times")
+    if output == "-" and (json or word_times):
+        raise typer.BadParameter("--output - is audio; --json and --word-times would stand within it")
+
+
+def _sinks(
+    output: str | None, format: Format | None, device: str | None, prebuffer: float, *, play: bool
+) -> list[Sink]:
+    from .sinks import FileSink, speaker
+
+    if output is None and format is not None:
+        raise typer.BadParameter("--format is that of an --output")
+    found: list[Sink] = [] if output is None else [FileSink(output, format)]
+    return [*found, speaker(device, prebuffer)] if play or output is None else found
+
+
+def _server(service: Service, voice: str | None, manner: dict[str, Any]) -> Voice:
+    from .voice import ServerVoice
+
+    file = Path(voice) if voice and voice.endswith(".safetensors") and Path(voice).is_file() else None
+    return ServerVoice(service, _embedding(file) if file else voice, manner)
+
+
+def _embedding(path: Path) -> Any:
+    """Of a voice's file, [frames, dim]; the server says whether it fits. Raises UnknownVoiceError."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)["speaker_wavs"][0].T
+    except (SafetensorError, OSError, KeyError, IndexError) as error:
+        raise UnknownVoiceError(f"{path}: holds no voice ({error})") from None
+
+
+def _local(model: str | None, voices: str | None, voice: str | None, manner: dict[str, Any]) -> Voice:
+    from vivavoce.synthesizer import Synthesizer
+
+    from .voice import LocalVoice
+
+    return LocalVoice(Synthesizer.load(model, batch_size=1, voices=voices), voice, manner)
+
+
+def _list() -> int:
+    from vivavoce.audio.devices import devices
+
+    for device in devices("output"):
+        mark = "*" if device.default else " "
+        typer.echo(f"{mark} {device.index:3}  {device.name}  ({device.channels} channels, {device.rate} Hz)")
+    return ExitCode.OK
