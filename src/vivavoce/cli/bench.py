@@ -11,7 +11,7 @@ import typer
 
 from vivavoce.core import ExitCode
 
-from . import remote
+from . import bench_tts, remote
 
 if TYPE_CHECKING:
     from vivavoce.bench.clip import Clip
@@ -48,6 +48,9 @@ AS_JSON = Annotated[bool, typer.Option("--json", help="One JSON object on standa
 
 @app.callback(help=HELP)
 def _bench() -> None: ...
+
+
+app.command()(bench_tts.tts)
 
 
 @app.command()
