@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 TEXT = "four one five, two two nine, zero six eight, three seven one, nine nine four, five zero two"
 
+COLUMNS = {
+    "streams": "streams", "kept up": "kept_up", "failed": "failed", "first ms": "first_audio_p50_ms",
+    "p95": "first_audio_p95_ms", "rtf": "rtf_p50", "p95 ": "rtf_p95", "late p95": "late_p95_ms", "speed_x": "speed_x",
+}  # fmt: skip
+
 
 def tts(
     text: Annotated[str, typer.Option(metavar="TEXT|@FILE", help="What every stream says.")] = TEXT,
@@ -137,11 +142,10 @@ def _table(name: str, loads: list[Load], capacity: int | None) -> None:
     from .bench_views import stdout
 
     table = Table(title=name, box=None, pad_edge=False, title_justify="left")
-    rows = [load.row() for load in loads]
-    for column in rows[0]:
-        table.add_column(column.replace("_", " "), justify="right")
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    for title in COLUMNS:
+        table.add_column(title, justify="right")
+    for row in (load.row() for load in loads):
+        table.add_row(*("" if row[column] is None else str(row[column]) for column in COLUMNS.values()))
     stdout().print(table)
     for load in loads:
         for failure in dict.fromkeys(load.failures):
