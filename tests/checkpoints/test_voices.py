@@ -192,9 +192,11 @@ def test_voices_of_the_hub_are_fetched_and_only_those_of_the_model(published: Hu
 
 
 def test_a_glob_chooses_among_the_voices_of_the_hub(published: Hub) -> None:
-    found = Voices.open("hf-snapshot://someone/voices/**/*.safetensors", CONFIG, DIM)
+    """`**/` stands for any number of folders, none too, as in moshi-server's files."""
+    found = Voices.open("hf-snapshot://someone/voices/expresso/**/*.safetensors", CONFIG, DIM)
     assert found.names == ("expresso/ex03_happy.wav", "expresso/sad.mp3")
     assert len(fetched(published)) == 2
+    assert len(Voices.open("hf-snapshot://someone/voices/**/*.safetensors", CONFIG, DIM)) == 3
     assert Voices.open("hf-snapshot://someone/voices/expresso/s*", CONFIG, DIM).names == ("expresso/sad.mp3",)
 
 

@@ -62,7 +62,7 @@ class Voices:
                 raise CheckpointError(f"{text}: expected {HUB}owner/name or {HUB}owner/name/glob")
             from . import hub  # slow to import
 
-            only = glob[0] or f"*{config.voice_suffix}"
+            only = glob[0].replace("**/*", "*") or f"*{config.voice_suffix}"  # here `*` matches `/` too
             return cls(hub.snapshot(f"{owner}/{name}", only), config, dim, default, only=only)
         folder = expanded(text)
         if not folder.is_dir():

@@ -32,6 +32,7 @@ def main() -> None:
     end_with_parent()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     logging.captureWarnings(True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request to the hub
     link = Link(sys.argv[1])
     (first,) = link.receive(None)
     assert isinstance(first, Load | LoadSpeech), f"the first message must be Load, got {type(first).__name__}"

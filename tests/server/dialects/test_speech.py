@@ -417,6 +417,11 @@ def test_a_wrong_body_is_refused(server: Server, body: object, status: int) -> N
     assert {"code", "message"} <= answer.json().keys()
 
 
+def test_a_text_has_the_limit_of_a_message(server: Server) -> None:
+    answer = post(server, b" " * (16 * 2**20 + 1))
+    assert (answer.status, answer.json()["code"]) == (413, "too_large")
+
+
 def test_post_wants_json_and_says_so(server: Server) -> None:
     assert fetch(f"{server.url}/api/tts", {"kyutai-api-key": KEY}, b'{"text":"a"}').status == 415
     assert post(server, {"text": ""}).body[:4] == b"RIFF"

@@ -60,7 +60,7 @@ def routes(module: SpeechModule, runtime: SpeechRuntime, gate: Gate, settings: S
             admitted = await gate.admit(request)
         except StreamError as error:
             return unauthorized(error, gate)
-        return Speaker(request, admitted, module, runtime, settings.send_seconds)
+        return Speaker(request, admitted, module, runtime, settings)
 
     async def voices(request: Request) -> Response:
         with await gate.admit(request):

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from vivavoce.core import SAMPLE_RATE, Fault, Speech, SpeechEvent, StreamError, WordSpoken
 from vivavoce.runtime import SpeechOptions, SpeechRuntime, SpeechStream
-from vivavoce.settings import SpeechModule
+from vivavoce.settings import Limits, SpeechModule
 
 from ..gate import Admitted
 from ..journal import Journal
@@ -117,15 +117,16 @@ class Speaker(Response):
     """The answer to one POST; it holds the caller's place at the gate until it is given."""
 
     def __init__(
-        self, request: Request, admitted: Admitted, module: SpeechModule, runtime: SpeechRuntime, send_seconds: float
+        self, request: Request, admitted: Admitted, module: SpeechModule, runtime: SpeechRuntime, limits: Limits
     ) -> None:
         super().__init__()
         self._request, self._admitted, self._module, self._runtime = request, admitted, module, runtime
-        self._send_seconds = send_seconds
+        self._send_seconds, self._most_bytes = limits.send_seconds, limits.message_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._admitted:
-            order = order_of(self._request.headers.get("content-type", ""), await self._request.body())
+            body = await _body(self._request, self._most_bytes)
+            order = await asyncio.to_thread(order_of, self._request.headers.get("content-type", ""), body)
             stream = await when_free(self._request, self._runtime, lambda: open_speech(self._runtime, self._how(order)))
             try:
                 with Journal(stream, self._runtime.name, dialect="post", who=self._admitted.who) as journal:
@@ -167,6 +168,16 @@ class Speaker(Response):
         words = [event for event in events if isinstance(event, WordSpoken)]
         transcript = [{"text": word.text, "start_s": word.start, "stop_s": word.stop} for word in words]
         return JSONResponse({"wav": base64.b64encode(wav).decode(), "transcript": transcript})
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """Raises StreamError(TOO_LARGE)."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > most:
+            raise StreamError(Fault.TOO_LARGE, f"the body has more than {most} bytes; that is the limit of a text")
+    return bytes(data)
 
 
 class _Patient:
