@@ -14,7 +14,7 @@ from .level import dbfs
 from .source import Samples
 
 LOUD_END = -30.0  # dBFS: audio that begins or ends louder than this was cut
-END = 0.005  # seconds at each end
+END = 0.001  # seconds at each end
 STEP = 0.4  # of full scale, between neighbours, and
 SUDDEN = 12.0  # times the root mean square of the steps around it: a click
 AROUND = 0.01  # seconds before and behind a step that it is compared with
@@ -28,7 +28,7 @@ class Integrity:
 
     seconds: float
     peak_dbfs: float | None  # None: silence
-    start_dbfs: float | None  # peak of the first and the last 5 ms
+    start_dbfs: float | None  # peak of the first and the last millisecond
     end_dbfs: float | None
     clicks: tuple[float, ...]  # seconds
     clipped: int  # samples in runs at full scale

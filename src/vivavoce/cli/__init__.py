@@ -26,6 +26,7 @@ VERBS = {
         "mic",
         "say",
         "voices",
+        "check",
         "smoke",
         "token",
         "serve",
