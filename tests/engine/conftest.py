@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,10 @@ from torch import nn
 
 from vivavoce.checkpoints import load_stt
 from vivavoce.engine import SttEngine
+from vivavoce.engine.kernels.library import Library, library
+from vivavoce.engine.kernels.lm import NativeLm, Precision
+from vivavoce.engine.kernels.packing import Format
+from vivavoce.engine.stepper import PlainLm, Stepper, StepperOf
 from vivavoce.nn.lm import Lm, LmConfig
 from vivavoce.nn.mimi import Mimi, MimiConfig
 
@@ -41,12 +47,53 @@ def models() -> tuple[Mimi, Lm]:
 
 
 @pytest.fixture(scope="session")
-def engine_of(models: tuple[Mimi, Lm]) -> Callable[[int], SttEngine]:
-    """A new engine with that many slots over the shared weights."""
-    return lambda slots: SttEngine(*models, slots)
+def kernels() -> Library:
+    """The native library, or the one that VIVAVOCE_TEST_KERNELS names; without a compiler there is nothing to test."""
+    named = os.environ.get("VIVAVOCE_TEST_KERNELS")
+    found = Library(Path(named)) if named else library()
+    if found is None:
+        pytest.skip("no native kernels: no C++ compiler here, and none was at hand when this was installed")
+    return found
 
 
-@pytest.fixture(scope="module")
-def embedded() -> SttEngine:
+EXACT = ("pytorch", "float32", "float32 plain")
+ROUNDED = ("bfloat16", "int8", "int4")
+PRECISIONS = {
+    "float32": Precision(Format.FLOAT32, Format.FLOAT32),
+    "bfloat16": Precision(Format.BFLOAT16, Format.BFLOAT16),
+    "int8": Precision(Format.INT8, Format.INT8),
+    "int4": Precision(Format.INT4, Format.INT8),
+}
+
+
+def stepper_of(path: str, request: pytest.FixtureRequest) -> StepperOf:
+    """PyTorch, or the kernels in some precision and on some instruction set, with one thread."""
+    if path == "pytorch":
+        return PlainLm
+    kernels: Library = request.getfixturevalue("kernels")
+    precision, isa = PRECISIONS[path.split()[0]], path.partition(" ")[2] or None
+
+    def native(lm: Lm, slots: int, frames: int) -> Stepper:
+        return NativeLm(kernels, lm, slots, frames, precision, isa=isa)
+
+    return native
+
+
+@pytest.fixture(scope="session", params=EXACT + ROUNDED)
+def engine_of(models: tuple[Mimi, Lm], request: pytest.FixtureRequest) -> Callable[[int], SttEngine]:
+    """A new engine with that many slots over the shared weights, stepped in each of the ways there are."""
+    how = stepper_of(request.param, request)
+    return lambda slots: SttEngine(*models, slots, how)
+
+
+@pytest.fixture(scope="session", params=EXACT)
+def exact_engine_of(models: tuple[Mimi, Lm], request: pytest.FixtureRequest) -> Callable[[int], SttEngine]:
+    """In those ways that round no more than fp32 does."""
+    how = stepper_of(request.param, request)
+    return lambda slots: SttEngine(*models, slots, how)
+
+
+@pytest.fixture(scope="module", params=["pytorch", "float32"])
+def embedded(request: pytest.FixtureRequest) -> SttEngine:
     model = load_stt(device="cpu")
-    return SttEngine(model.mimi, model.lm, 2)
+    return SttEngine(model.mimi, model.lm, 2, stepper_of(request.param, request))

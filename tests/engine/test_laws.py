@@ -139,12 +139,12 @@ def _flops(engine: SttEngine, slots: list[int]) -> int:
 @given(steps=st.integers(1, 30))
 @laws
 def test_streaming_equals_the_offline_pass_of_the_same_model(
-    engine_of: EngineOf, models: tuple[Mimi, Lm], steps: int
+    exact_engine_of: EngineOf, models: tuple[Mimi, Lm], steps: int
 ) -> None:
     """Also far beyond both context windows (10 codec positions, 7 LM positions)."""
     mimi, lm = models
     frames = sound(11, steps)
-    outputs = alone(engine_of, frames)
+    outputs = alone(exact_engine_of, frames)
     with torch.inference_mode():
         codes = mimi.encode(torch.from_numpy(np.concatenate(frames))[None], codebooks=lm.config.n_q)
         assert [o.codes for o in outputs] == [tuple(c) for c in codes[0].tolist()]
@@ -187,14 +187,14 @@ def test_catching_up_through_silence_takes_few_passes(embedded: SttEngine, monke
     """Counted: where nothing is said, the first guess is right."""
     embedded.open(0)
     passes = 0
-    predict = embedded.lm.predict
+    hear = embedded._memory.hear
 
     def counted(*args: Any) -> Any:
         nonlocal passes
         passes += 1
-        return predict(*args)
+        return hear(*args)
 
-    monkeypatch.setattr(embedded.lm, "predict", counted)
+    monkeypatch.setattr(embedded._memory, "hear", counted)
     silence = np.zeros((TOGETHER, embedded.mimi.config.frame_size), np.float32)
     assert len(embedded.catch_up({0: silence})[0]) == TOGETHER
     assert passes <= 2

@@ -21,6 +21,7 @@ from vivavoce.nn.rows import Rows
 from vivavoce.nn.sampling import choose
 
 from .snapshot import Snapshot
+from .stepper import StepperOf, fastest
 
 KEPT = 250  # frames: 20 s, 1.9 MB of audio
 CONVOLUTIONS = 3  # frames that the codec's convolutions see
@@ -45,7 +46,7 @@ class SttEngine:
 
     TOGETHER: ClassVar = 16  # frames of a stream that `catch_up` takes at most
 
-    def __init__(self, mimi: Mimi, lm: Lm, slots: int) -> None:
+    def __init__(self, mimi: Mimi, lm: Lm, slots: int, stepper_of: StepperOf = fastest) -> None:
         if slots < 1:
             raise ValueError(f"an engine needs at least one slot, got {slots}")
         if lm.config.n_q > mimi.config.codebooks:
@@ -53,7 +54,7 @@ class SttEngine:
         self.mimi, self.lm, self.slots = mimi.eval(), lm.eval(), slots
         self.device = lm.embeddings.device
         self._codec = mimi.encoder_state(slots, self.TOGETHER)
-        self._memory = lm.state(slots, self.TOGETHER)
+        self._memory = stepper_of(lm, slots, self.TOGETHER)
         self._text = torch.zeros(slots, dtype=torch.long, device=self.device)
         self._temperature = torch.zeros(slots, device=self.device)
         self._seed = torch.zeros(slots, dtype=torch.long, device=self.device)
@@ -97,7 +98,7 @@ class SttEngine:
         if first == 1:  # nothing is missing but the start
             start_text, start_codes = self.lm.start(1)
             text, codes, first = torch.cat([start_text, text], 1), torch.cat([start_codes, codes], 1), 0
-        self.lm.prefill(text, codes, self._memory, slot, first)
+        self._memory.prefill(text, codes, slot, first)
         if len(snapshot.audio):
             audio = self._clean(snapshot.audio.reshape(1, -1).copy())
             self.mimi.prefill(audio, self._codec, slot, snapshot.frames - len(snapshot.audio))
@@ -175,7 +176,7 @@ class SttEngine:
         """text [B, T], codes [B, T, n_q] to tokens and their log-probabilities [B, T], and pauses [B, T, heads]."""
         batch, count = text.shape
         position = rows.read(self._memory.position)[:, None] + torch.arange(count, device=self.device)
-        logits, extra = self.lm(text, codes, self._memory, rows)
+        logits, extra = self._memory.hear(rows, text, codes)
         temperature, seed = (rows.read(of).repeat_interleave(count) for of in (self._temperature, self._seed))
         token, logprob = choose(logits.flatten(0, 1), temperature, seed, position.flatten())
         pauses = extra.softmax(-1)[..., 0] if extra.shape[2] else extra.flatten(2)

@@ -1,0 +1,77 @@
+// What Python calls (library.py): which instruction sets this machine has, and one step.
+#include "crew.h"
+#include "model.h"
+
+#define DECLARE(isa) void vivavoce_step_##isa(const Step&, int);
+DECLARE(plain)
+DECLARE(avx2)
+DECLARE(avx512)
+DECLARE(avx512_bf16)
+
+namespace {
+struct Isa {
+    const char* name;
+    StepFunction step;
+    bool (*here)();
+};
+
+bool always() { return true; }
+#if defined(__x86_64__)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx512() {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+}
+bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+#endif
+
+const Isa ISAS[] = {  // the best first
+#ifdef WITH_avx512_bf16
+    {"avx512_bf16", vivavoce_step_avx512_bf16, has_avx512_bf16},
+#endif
+#ifdef WITH_avx512
+    {"avx512", vivavoce_step_avx512, has_avx512},
+#endif
+#ifdef WITH_avx2
+    {"avx2", vivavoce_step_avx2, has_avx2},
+#endif
+    {"plain", vivavoce_step_plain, always},
+};
+constexpr int KINDS = sizeof ISAS / sizeof *ISAS;
+
+bool within(const int64_t* ids, int64_t count, int64_t least, int64_t most) {
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] < least || ids[i] > most) return false;
+    return true;
+}
+}  // namespace
+
+#pragma GCC visibility push(default)
+extern "C" {
+// The name of an instruction set that was compiled, null after the last; `here` says whether this machine runs it.
+const char* vivavoce_isa(int index, int32_t* here) {
+    if (index >= KINDS) return nullptr;
+    *here = ISAS[index].here();
+    return ISAS[index].name;
+}
+
+// Sizes of the structs, so that a mirror of another shape is found out.
+int64_t vivavoce_layout() {
+    return ((sizeof(Matrix) * 1000 + sizeof(Layer)) * 1000 + sizeof(Model)) * 1000000000 + (sizeof(Memory) * 1000 + sizeof(Call)) * 1000 + sizeof(Workspace);
+}
+
+Crew* vivavoce_crew(int threads) { return crew_of(threads); }
+void vivavoce_dismiss(Crew* crew) { crew_dismiss(crew); }
+
+// 0, or what is out of bounds: 1 the slots, 2 the text, 3 the codes, 4 the number of frames.
+int vivavoce_step(int isa, Crew* crew, const Model* model, const Memory* memory, const Call* call, const Workspace* work) {
+    const int64_t rows = (int64_t)call->batch * call->count;
+    if (!within(call->slots, call->batch, 0, memory->slots - 1)) return 1;
+    if (!within(call->text, rows, -1, model->text_card)) return 2;
+    if (!within(call->codes, rows * model->codebooks, -1, model->card)) return 3;
+    if (call->count < 1 || call->count > memory->capacity - model->context + 1) return 4;
+    crew_run(crew, ISAS[isa].step, {model, memory, call, work, crew, crew_size(crew)});
+    for (int i = 0; i < call->batch; i++) call->position[call->slots[i]] += call->count;
+    return 0;
+}
+}

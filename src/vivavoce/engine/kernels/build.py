@@ -1,0 +1,88 @@
+"""Compiles the kernels into one shared library. Runs by itself, at install time (hatch_build.py) or at first use."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"]
+ISAS: dict[str, list[str]] = {  # the instruction sets of a processor's kind, each with the compiler's flags
+    "plain": [],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": AVX512,
+    "avx512_bf16": [*AVX512, "-mavx512bf16"],
+}
+FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wno-psabi", "-pthread"]
+
+
+class NoCompilerError(Exception):
+    """There is no C++ compiler, or it cannot compile this."""
+
+
+def library_name(flags: Sequence[str] = ()) -> str:
+    """Of the library that these sources make: other sources or flags, another name."""
+    digest = hashlib.sha256(" ".join([*FLAGS, *flags, str(ISAS)]).encode())
+    for source in sorted([*HERE.glob("*.cpp"), *HERE.glob("*.h")]):
+        digest.update(source.read_bytes())
+    return f"kernels-{platform.machine()}-{digest.hexdigest()[:12]}.so"
+
+
+def build(folder: Path, flags: Sequence[str] = ()) -> Path:
+    """Compile into `folder`, in seconds. Raises NoCompilerError with one line that says why not."""
+    compiler = _compiler()
+    target = folder / library_name(flags)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        isas = list(_isas(compiler, scratch, flags))
+        known = [f"-DWITH_{isa}" for isa in isas]
+        parts = [_compile(compiler, part, scratch / f"{part}.o", [*flags, *known]) for part in ("abi", "crew")]
+        objects = [*parts, *(scratch / f"{isa}.o" for isa in isas)]
+        linked = scratch / target.name
+        _run([*compiler, "-shared", "-pthread", *flags, *map(str, objects), "-o", str(linked)])
+        folder.mkdir(parents=True, exist_ok=True)
+        # Renamed into place: another process may be building, or running, the same library.
+        beside = folder / f".{target.name}.{os.getpid()}"
+        shutil.copyfile(linked, beside)
+        beside.replace(target)
+    return target
+
+
+def _isas(compiler: list[str], scratch: Path, flags: Sequence[str]) -> Iterator[str]:
+    """The instruction sets that this compiler knows, compiled."""
+    for isa, own in ISAS.items():
+        if own and platform.machine().lower() not in ("x86_64", "amd64"):
+            continue
+        try:
+            _compile(compiler, "isa", scratch / f"{isa}.o", [*flags, *own, f"-DISA={isa}"])
+        except NoCompilerError:
+            if not own:
+                raise
+        else:
+            yield isa
+
+
+def _compile(compiler: list[str], source: str, target: Path, flags: Sequence[str]) -> Path:
+    _run([*compiler, *FLAGS, *flags, "-c", str(HERE / f"{source}.cpp"), "-o", str(target)])
+    return target
+
+
+def _compiler() -> list[str]:
+    wanted = os.environ.get("CXX", "").split()
+    for command in [wanted] if wanted else [["c++"], ["g++"], ["clang++"]]:
+        if shutil.which(command[0]):
+            return command
+    raise NoCompilerError(f"no C++ compiler ({' '.join(wanted) or 'c++, g++ or clang++'})")
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        raise NoCompilerError(f"{command[0]} failed: {lines[0] if lines else done.returncode}")

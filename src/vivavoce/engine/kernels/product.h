@@ -1,0 +1,187 @@
+// Y = X W^T for a few rows of X: the step's bound is reading W once, at the speed of memory.
+//
+// W lies in blocks of 16 outputs, one 64-byte line a step of 1, 2, 4 or 8 inputs (model.h). A tile multiplies up to
+// ROWS rows with up to BLOCKS blocks: each line is loaded once and used by every row of the tile, an input is broadcast
+// and used by every block; the accumulators stay in registers. Further rows find the same lines in the cache.
+// Each result is one sum in the order of its inputs, so a row's results do not depend on the rows beside it.
+#pragma once
+
+// Rows of inputs in the format of the matrix that they meet: floats, pairs of bfloat16, or signed bytes with a scale and
+// their sum for each row (INT8) or each GROUP (INT4), because the weights' bytes are unsigned: w = u - offset.
+struct Inputs {
+    const uint8_t* data;
+    int64_t stride;  // bytes from row to row
+    const float *scales, *sums;
+    int64_t groups;  // from row to row in scales and sums
+};
+
+// Where the lines of a matrix are.
+struct Lines {
+    const uint8_t* data;
+    int64_t block, step;  // bytes from block to block, from step to step
+    int32_t steps;
+};
+
+static inline int inputs_of_a_step(int format) { return format == INT4 ? 8 : 1 << format; }
+
+struct Float32 {
+    typedef Floats Sum;
+    static inline Sum add(Sum sum, Ints w, int32_t x) { return sum + floats(w) * floats(all(x)); }
+};
+struct Bfloat16 {
+    typedef Floats Sum;
+    static inline Sum add(Sum sum, Ints w, int32_t x) { return dot_bfloat16(sum, w, all(x)); }
+};
+struct Int8 {
+    typedef Ints Sum;
+    static inline Sum add(Sum sum, Ints w, int32_t x) { return dot_bytes(sum, w, all(x)); }
+};
+
+template <class Kind, int M, int NB>
+static inline void accumulate(const Lines& w, const uint8_t* line, const Inputs& x, const uint8_t* row, const uint8_t* ahead,
+                              typename Kind::Sum (&sums)[M][NB][PARTS]) {
+    for (int m = 0; m < M; m++)
+        for (int b = 0; b < NB; b++)
+            for (int p = 0; p < PARTS; p++) sums[m][b][p] = typename Kind::Sum{};
+    for (int k = 0; k < w.steps; k++, line += w.step, ahead += w.step) {
+        Ints weights[NB][PARTS];
+#pragma GCC unroll 8
+        for (int b = 0; b < NB; b++) {
+            __builtin_prefetch(ahead + b * w.block);
+#pragma GCC unroll 4
+            for (int p = 0; p < PARTS; p++) weights[b][p] = load<Ints>(line + b * w.block + p * LANES * 4);
+        }
+#pragma GCC unroll 8
+        for (int m = 0; m < M; m++) {
+            int32_t input;
+            __builtin_memcpy(&input, row + m * x.stride + k * 4, 4);
+#pragma GCC unroll 8
+            for (int b = 0; b < NB; b++)
+#pragma GCC unroll 4
+                for (int p = 0; p < PARTS; p++) sums[m][b][p] = Kind::add(sums[m][b][p], weights[b][p], input);
+        }
+    }
+}
+
+// out[M][NB * 16] = rows `row` and on times blocks `block` and on; bytes are left as integers, for the caller to scale
+template <class Kind, int M, int NB>
+static void plain_tile(const Lines& w, int block, const Inputs& x, int row, const uint8_t* ahead, float* out) {
+    typename Kind::Sum sums[M][NB][PARTS];
+    accumulate<Kind, M, NB>(w, w.data + block * w.block, x, x.data + row * x.stride, ahead, sums);
+    for (int m = 0; m < M; m++)
+        for (int b = 0; b < NB; b++)
+            for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, sums[m][b][p]);
+}
+
+// The same for INT4: integers within a group of inputs, floats over the groups.
+template <int M, int NB>
+static void grouped_tile(const Lines& w, const float* scales, int block, const Inputs& x, int row, const uint8_t* ahead,
+                         float* out) {
+    constexpr int steps = GROUP / 8;
+    const int groups = w.steps / steps;
+    Floats totals[M][NB][PARTS] = {};
+    const uint8_t* line = w.data + block * w.block;
+    for (int g = 0; g < groups; g++) {
+        Ints sums[M][NB][PARTS] = {};
+        for (int k = 0; k < steps; k++, line += w.step, ahead += w.step) {
+            Ints low[NB][PARTS], high[NB][PARTS];
+#pragma GCC unroll 8
+            for (int b = 0; b < NB; b++) {
+                __builtin_prefetch(ahead + b * w.block);
+#pragma GCC unroll 4
+                for (int p = 0; p < PARTS; p++) {
+                    Ints both = load<Ints>(line + b * w.block + p * LANES * 4);
+                    low[b][p] = both & 0x0F0F0F0F;
+                    high[b][p] = (both >> 4) & 0x0F0F0F0F;
+                }
+            }
+#pragma GCC unroll 8
+            for (int m = 0; m < M; m++) {
+                int32_t input[2];
+                __builtin_memcpy(input, x.data + (row + m) * x.stride + g * GROUP + k * 8, 8);
+#pragma GCC unroll 8
+                for (int b = 0; b < NB; b++)
+#pragma GCC unroll 4
+                    for (int p = 0; p < PARTS; p++) {
+                        Ints first = dot_bytes(sums[m][b][p], low[b][p], all(input[0]));
+                        sums[m][b][p] = dot_bytes(first, high[b][p], all(input[1]));
+                    }
+            }
+        }
+        for (int m = 0; m < M; m++) {
+            const float scale = x.scales[(row + m) * x.groups + g], offset = 8 * x.sums[(row + m) * x.groups + g];
+            for (int b = 0; b < NB; b++)
+                for (int p = 0; p < PARTS; p++) {
+                    Floats of = load<Floats>(scales + ((int64_t)(block + b) * groups + g) * CHANNELS + p * LANES);
+                    totals[m][b][p] += (converted(sums[m][b][p]) - offset) * (of * scale);
+                }
+        }
+    }
+    for (int m = 0; m < M; m++)
+        for (int b = 0; b < NB; b++)
+            for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, totals[m][b][p]);
+}
+
+// Integers of INT8 to floats, in place.
+static inline void scale_bytes(float* out, int rows, int blocks, const float* scales, int block, const Inputs& x, int row) {
+    for (int m = 0; m < rows; m++) {
+        const float scale = x.scales[(row + m) * x.groups], offset = 128 * x.sums[(row + m) * x.groups];
+        for (int i = 0; i < blocks * CHANNELS; i += LANES) {
+            float* at = out + m * blocks * CHANNELS + i;
+            store(at, (converted(load<Ints>(at)) - offset) * (load<Floats>(scales + block * CHANNELS + i) * scale));
+        }
+    }
+}
+
+template <int M, int NB>
+static void tile(int format, const Lines& w, const float* scales, int block, const Inputs& x, int row,
+                 const uint8_t* ahead, float* out) {
+    if (format == FLOAT32) return plain_tile<Float32, M, NB>(w, block, x, row, ahead, out);
+    if (format == BFLOAT16) return plain_tile<Bfloat16, M, NB>(w, block, x, row, ahead, out);
+    if (format == INT4) return grouped_tile<M, NB>(w, scales, block, x, row, ahead, out);
+    plain_tile<Int8, M, NB>(w, block, x, row, ahead, out);
+    scale_bytes(out, M, NB, scales, block, x, row);
+}
+
+template <int NB>
+static void tile_of(int rows, int format, const Lines& w, const float* scales, int block, const Inputs& x, int row,
+                    const uint8_t* ahead, float* out) {
+    switch (rows) {
+#if defined(__AVX512F__)
+        case 6: return tile<6, NB>(format, w, scales, block, x, row, ahead, out);
+        case 5: return tile<5, NB>(format, w, scales, block, x, row, ahead, out);
+        case 4: return tile<4, NB>(format, w, scales, block, x, row, ahead, out);
+#endif
+#if defined(__AVX2__)
+        case 3: return tile<3, NB>(format, w, scales, block, x, row, ahead, out);
+#endif
+        case 2: return tile<2, NB>(format, w, scales, block, x, row, ahead, out);
+        default: return tile<1, NB>(format, w, scales, block, x, row, ahead, out);
+    }
+}
+
+// Blocks `from` to `to` of all rows. `sink(row, block, blocks, values)` is given each row's part of a tile; it always gets
+// an even block with the odd one after it when `from` and `to` are even.
+template <class Sink>
+static void product(const Matrix& w, const Inputs& x, int rows, int from, int to, Sink sink) {
+    const int steps = w.inputs / inputs_of_a_step(w.format), passes = (rows + ROWS - 1) / ROWS;
+    const Lines lines = {w.data, (int64_t)steps * LINE, LINE, steps};
+    alignas(64) float out[ROWS * BLOCKS * CHANNELS];
+    for (int block = from; block < to;) {
+        const int blocks = to - block >= BLOCKS ? BLOCKS : to - block >= 2 && BLOCKS > 2 ? 2 : 1;
+        for (int pass = 0; pass < passes; pass++) {
+            const int row = rows * pass / passes, count = rows * (pass + 1) / passes - row;
+            // The last pass asks for the lines of the next tile, which come while it multiplies.
+            const uint8_t* ahead = lines.data + (pass + 1 == passes ? block + blocks : block) * lines.block;
+            if (block + blocks >= to) ahead = lines.data + block * lines.block;
+            if (blocks == BLOCKS)
+                tile_of<BLOCKS>(count, w.format, lines, w.scales, block, x, row, ahead, out);
+            else if (blocks == 2)
+                tile_of<2>(count, w.format, lines, w.scales, block, x, row, ahead, out);
+            else
+                tile_of<1>(count, w.format, lines, w.scales, block, x, row, ahead, out);
+            for (int m = 0; m < count; m++) sink(row + m, block, blocks, out + m * blocks * CHANNELS);
+        }
+        block += blocks;
+    }
+}

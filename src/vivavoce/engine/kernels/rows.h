@@ -1,0 +1,63 @@
+// What is done to one row between two products: norm, rotation, and packing in the format of the next weights.
+#pragma once
+
+// out = x * rsqrt(mean(x^2) + 1e-8) * weight over `dim` numbers; what lies between dim and width is and stays zero
+static inline void normalise(const float* x, const float* weight, int dim, int width, float* out) {
+    Floats squares{};
+    for (int i = 0; i < width; i += LANES) {
+        Floats v = load<Floats>(x + i);
+        squares += v * v;
+    }
+    const float scale = 1.0f / __builtin_sqrtf(sum(squares) / (float)dim + 1e-8f);
+    for (int i = 0; i < width; i += LANES) store(out + i, load<Floats>(x + i) * scale * load<Floats>(weight + i));
+}
+
+// Pairs (i, half + i) turned by the angle whose cosine and sine are given, [half].
+static inline void rotate(float* x, const float* cosine, const float* sine, int half, float scale) {
+    for (int i = 0; i < half; i++) {
+        const float a = x[i], b = x[half + i];
+        x[i] = (a * cosine[i] - b * sine[i]) * scale;
+        x[half + i] = (a * sine[i] + b * cosine[i]) * scale;
+    }
+}
+
+static inline float magnitude(const float* x, int count) {
+    Floats most{};
+    for (int i = 0; i < count; i += LANES) {
+        Floats v = load<Floats>(x + i);
+        most = larger(most, larger(v, -v));
+    }
+    return largest(most);
+}
+
+// Signed bytes of x / scale, and their sum.
+static inline float to_bytes(const float* x, int count, float inverse, int8_t* out) {
+    int32_t total = 0;
+    for (int i = 0; i < count; i += LANES) {
+        Ints v = rounded(load<Floats>(x + i) * inverse);
+        for (int j = 0; j < LANES; j++) {
+            out[i + j] = (int8_t)v[j];
+            total += v[j];
+        }
+    }
+    return (float)total;
+}
+
+static inline int64_t row_bytes(int format, int count) { return format == INT4 ? count : (int64_t)count * 4 >> format; }
+
+// x [inputs] as inputs of a matrix in `format`; inputs is a multiple of GROUP.
+static inline void pack(const float* x, int format, int inputs, uint8_t* out, float* scales, float* sums) {
+    if (format == FLOAT32) {
+        __builtin_memcpy(out, x, (size_t)inputs * 4);
+    } else if (format == BFLOAT16) {
+        uint16_t* to = (uint16_t*)out;
+        for (int i = 0; i < inputs; i++) to[i] = to_bfloat16(x[i]);
+    } else {
+        const int group = format == INT4 ? GROUP : inputs;
+        for (int g = 0; g * group < inputs; g++) {
+            const float most = magnitude(x + g * group, group);
+            scales[g] = most / 127.0f;
+            sums[g] = to_bytes(x + g * group, group, most > 0 ? 127.0f / most : 0, (int8_t*)out + g * group);
+        }
+    }
+}
