@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 VOICE = ROOT / "src" / "vivavoce" / "models" / "tts-digits-en"
 SPEAKS = re.compile(r"vivavoce (say|voices|bench tts)|Synthesizer")
-HOURS = re.compile(r"vivavoce train (corpus|stt|report)")  # their parts have tests of their own
+HOURS = re.compile(r"vivavoce train (corpus|stt|report|tts|judge)")  # their parts have tests of their own
 
 
 def blocks(language: str) -> list[tuple[str, str]]:

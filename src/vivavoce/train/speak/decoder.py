@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vivavoce.core import FRAME_SIZE
@@ -22,7 +23,8 @@ BATCH = 8
 ALONE = 0.25  # share of the steps before the critic is listened to
 RATE, CRITIC_RATE = 6e-4, 4e-4
 STATES = ("parts", "critic", "optimiser", "against")
-WEIGHTS = {"wave": 10.0, "fooled": 0.5, "near": 2.0}
+BEGINNINGS = 0.2  # of the batches are takes from their first frame on, where no warm-up hides a click
+WEIGHTS = {"wave": 10.0, "fine": 4.0, "hush": 2.0, "fooled": 0.5, "near": 2.0}
 
 
 class DecoderRun:
@@ -58,8 +60,8 @@ class DecoderRun:
         with torch.no_grad():
             latent = self.mimi.quantizer.decode(codes)
         with torch.autocast("cpu", torch.bfloat16):
-            made = self.mimi.synthesize(latent).float()[:, BEFORE * FRAME_SIZE :]
-        losses = {"wave": wave_loss(made, real)}
+            made = self.mimi.synthesize(latent).float()[:, -real.shape[1] :]
+        losses = {"wave": wave_loss(made, real), "fine": fine(made, real), "hush": hush(made, real)}
         if listening:
             with torch.autocast("cpu", torch.bfloat16):
                 losses["fooled"], losses["near"] = self.critic.losses_of(real, made)
@@ -82,12 +84,14 @@ class DecoderRun:
         return loss
 
     def _batch(self, pool: Sequence[Take], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        codes, audio = [], []
+        codes, audio, beginning = [], [], rng.random() < BEGINNINGS
+        skipped = 0 if beginning else BEFORE
         for index in rng.integers(len(pool), size=BATCH):
             take = pool[index]
-            first = int(rng.integers(len(take.codes) - FRAMES + 1))
+            first = 0 if beginning else int(rng.integers(len(take.codes) - FRAMES + 1))
+            heard = take.audio[(first + skipped) * FRAME_SIZE : (first + FRAMES) * FRAME_SIZE]
             codes.append(torch.from_numpy(take.codes[first : first + FRAMES, : self.codebooks].astype(np.int64)))
-            audio.append(torch.from_numpy(take.audio[(first + BEFORE) * FRAME_SIZE : (first + FRAMES) * FRAME_SIZE]))
+            audio.append(torch.from_numpy(heard))
         return torch.stack(codes), torch.stack(audio)
 
     def _save(self) -> None:
@@ -101,3 +105,22 @@ class DecoderRun:
         for name in STATES:
             getattr(self, name).load_state_dict(state[name])
         self.step = state["step"]
+
+
+def hush(made: Tensor, real: Tensor, floor: float = 1e-3, block: int = 240) -> Tensor:
+    """What is heard where nothing should be, in units of `floor`; transposed convolutions like to whistle there."""
+    quiet = real.unflatten(1, (-1, block)).abs().amax(-1, keepdim=True) < floor
+    return (made.unflatten(1, (-1, block)).abs() * quiet).mean() / floor
+
+
+def fine(made: Tensor, real: Tensor) -> Tensor:
+    """Distance of linear spectra, where harmonics can be told apart: relative, and of logarithms; [B, T] each."""
+    parts = []
+    for size in (512, 1024, 2048):
+        window = torch.hann_window(size)
+        a, b = (
+            torch.stft(x, size, size // 4, window=window, return_complex=True).abs().clamp_min(1e-3)
+            for x in (made, real)
+        )
+        parts.append((a - b).norm() / b.norm() + 0.5 * F.l1_loss(a.log(), b.log()))
+    return torch.stack(parts).mean()

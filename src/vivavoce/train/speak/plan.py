@@ -21,7 +21,7 @@ from .sizes import CODEBOOKS
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # stage, step, steps, losses
 DECODER_STEPS, SPEAKER_STEPS = 1200, 4000
-DECODER_COPIES, COPIES = 3, 8  # of every clip, each at another place in its frames
+DECODER_COPIES, COPIES = 3, 24  # of every clip, each at another place in its frames
 LOGGED = 25  # steps
 
 
@@ -48,7 +48,7 @@ def run_stages(
         _log(out / "decoder", decoder, decoder.train(list(takes(mimi, clips, DECODER_COPIES, 1))), progress)
     speaker = SpeakerRun(out / "speaker", speakers, steps or SPEAKER_STEPS)
     if speaker.step < speaker.steps:
-        _log(out / "speaker", speaker, speaker.train(list(takes(mimi, clips, COPIES, 2))), progress)
+        _log(out / "speaker", speaker, speaker.train(list(takes(mimi, clips, COPIES, 2, varied=True))), progress)
     return Voice(model_of(speaker, mimi.eval().requires_grad_(False)), speakers)
 
 

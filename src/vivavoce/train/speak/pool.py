@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from vivavoce.core import FRAME_SIZE, SAMPLE_RATE, VivavoceError
 from vivavoce.nn.mimi import Mimi
 
+from ..augment import change_speed, decibels
 from ..corpus import Audio, Clip, Word
 from ..library import Library
 
 START = (0.12, 0.20)  # seconds at which the first word starts: the script machine begins it at the third step
-TAIL = 0.5  # seconds of quiet after the last one: enough to hear that it stays quiet
+TAIL = 0.8  # seconds of quiet after the last one: enough to hear that it stays quiet
 FLOOR = 1e-4  # of the noise that quiet is
+SPEED, LEVEL = 0.03, 1.5  # by which a copy is faster or slower (log) and louder or softer (dB), standard deviations
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,21 @@ class Take:
     speaker: str
 
 
-def takes(mimi: Mimi, clips: Sequence[Clip], copies: int, seed: int) -> Iterator[Take]:
-    """Every clip `copies` times, each at another place in its frames, so that its codes are others."""
+def takes(mimi: Mimi, clips: Sequence[Clip], copies: int, seed: int, *, varied: bool = False) -> Iterator[Take]:
+    """Every clip `copies` times, each at another place in its frames, so that its codes are others.
+
+    `varied`: also a little faster or slower, louder or softer. A model learns few copies by heart.
+    """
     rng = np.random.default_rng(seed)
     for _ in range(copies):
         for clip in clips:
-            yield _take(mimi, clip, rng)
+            yield _take(mimi, _varied(clip, rng) if varied else clip, rng)
+
+
+def _varied(clip: Clip, rng: np.random.Generator) -> Clip:
+    speed, level = float(np.exp(rng.normal(0, SPEED))), decibels(rng.normal(0, LEVEL))
+    words = tuple((text, start / speed, stop / speed) for text, start, stop in clip.words)
+    return replace(clip, audio=change_speed(clip.audio, speed) * np.float32(level), words=words)
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from .tracks import Lesson, Teacher
 
 BATCH = 10
 RATE, WARM_UP = 1.5e-3, 60
-WRONG = 0.06  # of the codes heard: what the model says itself will not be free of faults either
+WRONG = 0.08  # of the codes heard: what the model says itself will not be free of faults either
 FIRST = 3.0  # weight of the semantic codebook; the others have 1
 CHOICE = 0.3  # weight of the choice of when a word starts
 UNHEARD = 0.1  # how often the LM hears neither text nor voice: what guidance leads away from

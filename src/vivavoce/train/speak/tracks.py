@@ -26,7 +26,7 @@ PAUSE = 0.16  # seconds of quiet between two words, at least, to cut there
 QUIET = 0.12  # seconds after the last word before the quiet at a take's end
 BREAK = 0.06  # how often a longer pause stands between two groups
 STEPS = 75  # of a stream, at most
-GO_ON = 0.75  # how often another group follows the end of a take
+GO_ON = 0.5  # how often another group follows the end of a take
 
 T = TypeVar("T")
 _IDS = {piece[1:]: number for number, piece in enumerate(PIECES)}
