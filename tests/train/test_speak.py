@@ -99,7 +99,8 @@ def test_a_lesson_is_a_batch_that_the_model_can_be_taught_with(pool: list[Take])
 def test_every_piece_is_a_word_of_its_own_whatever_its_case() -> None:
     pieces = tokenizer()
     assert [pieces.id_to_piece(i) for i in range(pieces.get_piece_size())] == list(PIECES)
-    assert pieces.encode("Four") == [PIECES.index("▁four")]
+    assert pieces.encode("Four") == pieces.encode("4") == [PIECES.index("▁four")]
+    assert pieces.encode("9?") == pieces.encode("NINE!") == [PIECES.index("▁nine.")]
     assert pieces.encode("nine,") == [PIECES.index("▁nine,")]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import string
+import tempfile
 
 import sentencepiece
 import torch
@@ -77,13 +79,29 @@ def new_speaker(voice_dim: int, seed: int) -> tuple[Lm, Conditions]:
 
 
 def tokenizer() -> sentencepiece.SentencePieceProcessor:
-    """A sentencepiece word model of exactly PIECES, whatever the case; the trainer orders words by frequency."""
+    """A sentencepiece word model of exactly PIECES: the trainer orders words by frequency, so they must fall.
+
+    Capitals are small letters to it, figures are words, and ends of sentences are full stops.
+    """
     words = [piece[1:] for piece in PIECES[4:]]
     sentences = [" ".join(words[:count]) for count in range(len(words), 0, -1)]
     target = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences), model_writer=target, model_type="word", vocab_size=len(PIECES),
-        pad_id=3, bos_id=1, eos_id=2, unk_id=0, normalization_rule_name="nmt_nfkc_cf", hard_vocab_limit=False,
-        minloglevel=2,
-    )  # fmt: skip
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        rules.writelines(f"{_code_points(said)}\t{_code_points(read)}\n" for said, read in _READ_AS.items())
+        rules.flush()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences), model_writer=target, model_type="word", vocab_size=len(PIECES),
+            pad_id=3, bos_id=1, eos_id=2, unk_id=0, normalization_rule_tsv=rules.name, hard_vocab_limit=False,
+            minloglevel=2,
+        )  # fmt: skip
     return sentencepiece.SentencePieceProcessor(model_proto=target.getvalue())
+
+
+_READ_AS = {letter.upper(): letter for letter in string.ascii_lowercase} | {
+    **{str(figure): word for figure, word in enumerate(DIGITS)},
+    **{";": ",", "!": ".", "?": "."},
+}
+
+
+def _code_points(text: str) -> str:
+    return " ".join(f"{ord(character):X}" for character in text)
