@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vivavoce import Synthesizer, Utterance
+from vivavoce import Synthesizer, Utterance, audio
 from vivavoce.checkpoints import save_tts
 from vivavoce.checkpoints.voice_file import read_voice
 from vivavoce.core import (
@@ -24,7 +24,6 @@ from vivavoce.session.utterance import utterance
 
 from .speech_folder import SUFFIX, VOICES
 from .speech_folder import speaking_folder as speaking_folder
-from .speech_folder import speaking_model as speaking_model
 from .speech_models import PLAIN, small_tts
 
 TEXT = "viva voce by the living voice"
@@ -131,6 +130,9 @@ def test_what_cannot_be_is_said_in_a_line(synthesizer: Synthesizer, said: Uttera
         synthesizer.say(TEXT, voice="nobody")
     with pytest.raises(UnsupportedError, match=r"a voice of this model is \[1 to 5, 12\], got \[6, 12\]"):
         synthesizer.say(TEXT, voice=np.zeros((6, 12), np.float32))
+    audio.save(tmp_path / "me.wav", said.samples)
+    with pytest.raises(UnknownVoiceError, match=r"me.wav: small takes no recording as its voice: the encoder"):
+        synthesizer.say(TEXT, voice=str(tmp_path / "me.wav"))
     (tmp_path / "noise.safetensors").write_bytes(b"noise")
     with pytest.raises(UnknownVoiceError, match="not a readable safetensors file"):
         synthesizer.say(TEXT, voice=tmp_path / "noise.safetensors")
@@ -143,12 +145,19 @@ def test_what_cannot_be_is_said_in_a_line(synthesizer: Synthesizer, said: Uttera
         Synthesizer.load(synthesizer._engine.model.files["lm"].rpartition("/")[0], device="cpu", voice="nobody")
 
 
-def test_a_model_without_voices_says_so(tokenizer: bytes, tmp_path: Path) -> None:
+def test_a_model_without_voices_says_so_and_goes_on_from_a_recording(
+    tokenizer: bytes, tmp_path: Path, said: Utterance
+) -> None:
     save_tts(small_tts(tokenizer, PLAIN), tmp_path / "plain", dtype=torch.float32)
     plain = Synthesizer.load(tmp_path / "plain", device="cpu", batch_size=1)
     assert (plain.voices, plain.voice) == ((), None)
-    assert plain.say(TEXT).text == TEXT
+    unlike = plain.say(TEXT, temperature=0.0)
+    assert unlike.text == TEXT
+    audio.save(tmp_path / "me.wav", said.samples)
+    like = plain.say(TEXT, temperature=0.0, voice=tmp_path / "me.wav")
+    assert like.text == TEXT
+    assert not same(like, unlike)
     with pytest.raises(UnknownVoiceError, match="there is no voice 'ada': plain has no voices to choose from"):
         plain.say(TEXT, voice="ada")
-    with pytest.raises(UnsupportedError, match="plain takes no voice but by its name"):
+    with pytest.raises(UnsupportedError, match="plain takes no speaker embedding, but a recording"):
         plain.say(TEXT, voice=np.zeros((5, 12), np.float32))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .checkpoints.voice_file import read_voice
+from .checkpoints.voice_file import RECORDINGS, no_recording, read_voice
 from .core import SpeechEvent, UnknownVoiceError, UnsupportedError, Utterance, VivavoceError
 from .engine.tts import TtsEngine, TtsOutput
 from .engine.tts_snapshot import TtsOptions
@@ -25,7 +25,7 @@ from .runtime.speech_messages import SpeechSpec, Wish
 from .session import ScriptMachine, TtsSession
 from .session.utterance import utterance
 
-Voice = str | Path | NDArray[np.float32]  # a name, a voice's file, or its embedding [frames, dim]
+Voice = str | Path | NDArray[np.float32]  # a name, a voice's file, a recording, or an embedding [frames, dim]
 Texts = Iterable[str]
 
 
@@ -116,17 +116,25 @@ class Synthesizer:
         seed: int = 0,
     ) -> TtsOptions:
         SpeechOptions(None, cfg, temperature, top_k, seed)  # refuses what no model can follow
-        names, embedding = self._cast.default, b""
+        names, embedding, recording = self._cast.default, b"", None
         if isinstance(voice, str) and voice in self.voices:
             names = (voice,)
         elif isinstance(voice, str | Path) and not Path(voice).is_file():
             self._refuse(str(voice))
+        elif isinstance(voice, str | Path) and Path(voice).suffix.lower() in RECORDINGS:
+            names, recording = (), Path(voice)
         elif voice is not None:
             embedding = self._embedding(voice).tobytes()
         try:
-            return self._cast.options(Wish(names, embedding, cfg, temperature, top_k, seed))
+            options = self._cast.options(Wish(names, embedding, cfg, temperature, top_k, seed))
         except ValueError as error:
             raise UnsupportedError(str(error)) from None
+        return options if recording is None else replace(options, prefix=self._prefix(recording))
+
+    def _prefix(self, recording: Path) -> NDArray[np.int32]:
+        if self._engine.model.voice_dim:
+            raise UnknownVoiceError(f"{recording}: {no_recording(self.name)}")
+        return self._cast.recording(recording)
 
     def _refuse(self, voice: str) -> None:
         if self._cast.voices is not None:
@@ -136,7 +144,7 @@ class Synthesizer:
     def _embedding(self, voice: str | Path | NDArray[np.float32]) -> NDArray[np.float32]:
         model = self._engine.model
         if not model.voice_dim:
-            raise UnsupportedError(f"{self.name} takes no voice but by its name")
+            raise UnsupportedError(f"{self.name} takes no speaker embedding, but a recording")
         if isinstance(voice, np.ndarray):
             return np.ascontiguousarray(voice, np.float32)
         return read_voice(Path(voice), model.config.voice_frames, model.voice_dim)

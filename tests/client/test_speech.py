@@ -30,7 +30,6 @@ from vivavoce.server.dialects import speech_codec
 from ..serving import serving
 from ..speech_folder import SUFFIX, VOICES
 from ..speech_folder import speaking_folder as speaking_folder
-from ..speech_folder import speaking_model as speaking_model
 from .proxy import scripted
 
 TEXT = "viva voce by the living voice"

@@ -66,14 +66,14 @@ class Cast:
         elif self.voices is None or not wish.voices:
             return (), None
         elif not self.model.voice_dim:
-            return (), self._recording(self.voices.path(wish.voices[0]))
+            return (), self.recording(self.voices.path(wish.voices[0]))
         else:
             vectors = [self.voices.get(name) for name in wish.voices]
         if len(vectors) == 1 and self.model.config.max_speakers > 1:
             vectors *= 2  # both speakers of the script have the one voice, as in the reference server
         return tuple(vectors), None
 
-    def _recording(self, path: Path) -> NDArray[np.int32]:
+    def recording(self, path: Path) -> NDArray[np.int32]:
         """The codes [frames, n_q] of a recording that speech goes on from."""
         if path not in self._codes:
             samples = audio.load(path)[: round(self.model.config.voice_frames / FRAME_RATE * 24_000)]
