@@ -53,3 +53,12 @@ def test_the_embedded_model_is_listed_by_the_name_that_loads_it(cached: Command)
 
     assert own["languages"] == ["en"]
     assert locate(own["name"]) == locate(None)
+
+
+def test_embedded_models_of_both_kinds_are_listed(tmp_path: Path) -> None:
+    from vivavoce.cli.models import embedded
+
+    for name, section in (("stt-a", "stt_config"), ("tts-b", "tts_config")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({section: {"languages": ["en"]}}))
+    assert [(row.name, row.languages) for row in embedded(tmp_path)] == [("stt-a", ("en",)), ("tts-b", ("en",))]

@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 HELP = (
     "List the models that can be loaded, and those in the cache with their size.\n\n"
-    "A name goes after --model of [bold]vivavoce transcribe[/bold]; what is not in the cache is downloaded then. The "
+    "A name goes after --model of [bold]vivavoce transcribe[/bold] or [bold]say[/bold]; what is not in the cache is downloaded then. The "
     "cache is Hugging Face's: HF_HOME or HF_HUB_CACHE say where it is, HF_HUB_OFFLINE=1 forbids downloads."
 )
 
@@ -57,7 +57,8 @@ def embedded(folder: Path) -> list[Row]:
     found = []
     for config in sorted(folder.glob("*/config.json")):
         size = sum(file.stat().st_size for file in config.parent.iterdir())
-        languages = json.loads(config.read_text("utf-8"))["stt_config"]["languages"]
+        told = json.loads(config.read_text("utf-8"))
+        languages = told.get("stt_config", told.get("tts_config"))["languages"]
         found.append(Row(config.parent.name, tuple(languages), size, str(config.parent)))
     return found
 
