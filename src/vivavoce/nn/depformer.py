@@ -57,8 +57,6 @@ class StepLinear(nn.Module):
 
     def forward(self, x: Tensor, runs: Runs) -> Tensor:
         """x [N, codebooks, inputs] to [N, codebooks, outputs]; `runs` covers the codebooks in order."""
-        if len(runs) == 1:
-            return F.linear(x, self.weight[runs[0][0]])
         parts = zip(x.split([length for _, length in runs], 1), runs, strict=True)
         return torch.cat([F.linear(part, self.weight[index]) for part, (index, _) in parts], 1)
 
@@ -74,18 +72,30 @@ class DepformerLayer(nn.Module):
         self.qkv, self.out = StepLinear(sets, dim, 3 * dim), StepLinear(sets, dim, dim)
         self.inner, self.outer = StepLinear(sets, dim, 2 * config.hidden), StepLinear(sets, config.hidden, dim)
 
-    def forward(self, x: Tensor, runs: Runs, memory: KvRing | None = None, at: int = 0) -> Tensor:
-        """x [N, codebooks, dim]: all of them, or with a memory of those before the one codebook `at`."""
+    def forward(self, x: Tensor, runs: Runs) -> Tensor:
+        """x [N, codebooks, dim], all of them at once."""
         q, k, v = self.qkv(self.norm1(x), runs).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        x = x + self.out(self._attend(q, k, v, memory, at).transpose(1, 2).flatten(2), runs)
+        heard = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(heard.transpose(1, 2).flatten(2), runs)
         gate, up = self.inner(self.norm2(x), runs).chunk(2, -1)
         return x + cast("Tensor", self.outer(F.silu(gate) * up, runs))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, memory: KvRing | None, at: int) -> Tensor:
-        if memory is None:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        memory.keys[:, :, at], memory.values[:, :, at] = k[:, :, 0], v[:, :, 0]
-        return F.scaled_dot_product_attention(q, memory.keys[:, :, : at + 1], memory.values[:, :, : at + 1])
+    def weights(self) -> list[tuple[Tensor, ...]]:
+        """The matrices of each set, as `step` takes them."""
+        parts = (self.qkv.weight, self.out.weight.mT, self.inner.weight, self.outer.weight.mT)
+        return list(zip(*(part.unbind(0) for part in parts), strict=True))
+
+    def step(self, x: Tensor, weights: tuple[Tensor, ...], memory: KvRing, at: int) -> Tensor:
+        """x [N, dim] of codebook `at` alone, after a step of each before it: `forward` with as few calls as can be."""
+        qkv, out, inner, outer = weights
+        q, k, v = F.linear(self.norm1(x), qkv).view(len(x), 3, self.heads, -1).unbind(1)
+        memory.keys[:, :, at], memory.values[:, :, at] = k, v
+        if at:  # the first one hears only itself
+            heard = slice(at + 1)
+            v = F.scaled_dot_product_attention(q[:, :, None], memory.keys[:, :, heard], memory.values[:, :, heard])
+        x = torch.addmm(x, v.reshape(x.shape), out)
+        gate, up = F.linear(self.norm2(x), inner).chunk(2, -1)
+        return torch.addmm(x, F.silu(gate).mul_(up), outer)
 
 
 class Depformer(nn.Module):
@@ -127,12 +137,14 @@ class Depformer(nn.Module):
         config, count = self.config, codebooks or self.config.dep_q
         shape = (len(hidden), config.num_heads, count, config.dim // config.num_heads)
         memories = [KvRing(hidden.new_empty(shape), hidden.new_empty(shape)) for _ in self.layers]
+        layers = cast("list[DepformerLayer]", list(self.layers))
+        weights = [layer.weights() for layer in layers]
         projected, embedded, codes = self._projected(hidden), self._embed_text(text), list[Tensor]()
         for k, index in enumerate(config.schedule[:count]):
-            x = (projected[:, index] + embedded)[:, None]
-            for layer, memory in zip(self.layers, memories, strict=True):
-                x = layer(x, [(index, 1)], memory, k)
-            codes.append(pick(F.linear(x[:, 0], self.heads[k]), k))
+            x = projected[:, index] + embedded
+            for layer, of_sets, memory in zip(layers, weights, memories, strict=True):
+                x = layer.step(x, of_sets[index], memory, k)
+            codes.append(pick(F.linear(x, self.heads[k]), k))
             if k + 1 < count:
                 embedded = self._embed(k, codes[-1])
         return torch.stack(codes, 1)
