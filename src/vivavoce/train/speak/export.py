@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from vivavoce.nn.mimi import Mimi
 
 from ..corpus import Clip
 from .run import SpeakerRun
-from .sizes import CONFIG, VOICE_FRAMES, VOICE_SUFFIX, VOICES, tokenizer
+from .sizes import CODEBOOKS, CONFIG, VOICE_FRAMES, VOICE_SUFFIX, VOICES, tokenizer
 
 
 @torch.inference_mode()
@@ -40,14 +41,25 @@ def model_of(run: SpeakerRun, mimi: Mimi) -> TtsModel:
     return TtsModel(CONFIG, mimi, *networks, tokenizer())
 
 
+def own_codec(mimi: Mimi) -> Mimi:
+    """The codec with as many codebooks as the voice speaks."""
+    few = Mimi(replace(mimi.config, codebooks=CODEBOOKS))
+    state = mimi.state_dict()
+    acoustic = "quantizer.acoustic.codebooks"
+    few.load_state_dict(state | {acoustic: state[acoustic][: CODEBOOKS - 1]})
+    return few.eval().requires_grad_(False)
+
+
 def export(model: TtsModel, voices: Mapping[str, Tensor], folder: Path, beside: str | None = None) -> None:
     """Write the model (bf16) and its voices.
 
-    The codec goes with it, or to the model `beside` whose encoder it has: that one then has the new decoder.
+    Its codec goes with it (fp16), or to the model `beside` whose encoder it has: that one then has the new decoder.
     """
+    if beside is None:
+        model = replace(model, mimi=own_codec(model.mimi))
     save_tts(model, folder, dtype=torch.bfloat16, codec=beside and f"../{beside}")
-    if beside is not None:
-        write(folder.parent / beside / MIMI, dump(model.mimi, mimi_layout(model.mimi.config), torch.float32))
+    target, dtype = (folder, torch.float16) if beside is None else (folder.parent / beside, torch.float32)
+    write(target / MIMI, dump(model.mimi, mimi_layout(model.mimi.config), dtype))
     (folder / "voices").mkdir(exist_ok=True)
     for speaker, latents in voices.items():
         path = folder / "voices" / (VOICES[speaker] + VOICE_SUFFIX)

@@ -53,9 +53,9 @@ PROFILE = TtsProfile(
     max_padding=CONFIG.max_padding,
 )
 LM = LmConfig(
-    dim=256, num_heads=4, num_layers=4, hidden=704, n_q=CODEBOOKS, card=512, text_card=len(PIECES),
+    dim=256, num_heads=4, num_layers=4, hidden=640, n_q=CODEBOOKS, card=512, text_card=len(PIECES),
     text_card_out=len(PIECES), context=50, max_period=10_000.0,
-    depformer=DepformerConfig(dim=128, num_heads=4, num_layers=2, hidden=352, schedule=tuple(range(CODEBOOKS))),
+    depformer=DepformerConfig(dim=128, num_heads=4, num_layers=2, hidden=320, schedule=tuple(range(CODEBOOKS))),
     delays=(0, *(ACOUSTIC_DELAY,) * (CODEBOOKS - 1)), demux=True, cross_attention=True,
 )  # fmt: skip
 
