@@ -131,7 +131,7 @@ class Speaker(Response):
             try:
                 with Journal(stream, self._runtime.name, dialect="post", who=self._admitted.who) as journal:
                     if order.streamed:
-                        await self._stream(stream, order, journal, _Patient(send, self._send_seconds))
+                        await self._stream(stream, order, journal, Patient(send, self._send_seconds))
                     else:
                         answer = await self._whole(stream, order, journal)
                         await answer(scope, receive, send)
@@ -141,7 +141,7 @@ class Speaker(Response):
     def _how(self, order: Order) -> SpeechOptions:
         return speech_options(self._module, **order.options)
 
-    async def _stream(self, stream: SpeechStream, order: Order, journal: Journal, send: _Patient) -> None:
+    async def _stream(self, stream: SpeechStream, order: Order, journal: Journal, send: Patient) -> None:
         async def tell() -> None:
             await send.start()
             async for event in stream.events():
@@ -180,7 +180,7 @@ async def _body(request: Request, most: int) -> bytes:
     return bytes(data)
 
 
-class _Patient:
+class Patient:
     """Sends an answer in parts, each with a deadline."""
 
     def __init__(self, send: Send, seconds: float) -> None:
