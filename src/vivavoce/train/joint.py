@@ -157,14 +157,6 @@ class Joint(nn.Module):
             return self.mimi.synthesize(latent).float()
 
     @torch.no_grad()
-    def round_trip(self, audio: Tensor) -> Tensor:
-        """What the codec makes of audio [B, samples]: the recogniser should know its own voice."""
-        with torch.autocast("cpu", torch.bfloat16):
-            latent = self.mimi.latent(audio).float()
-        quantizer = self.mimi.quantizer
-        return self._synthesize(quantizer.decode(quantizer.encode(latent, self.mimi.config.codebooks)))
-
-    @torch.no_grad()
     def fill_embeddings(self) -> None:
         """Write the LM's table rows from the linear maps; codes beyond the codebooks (id `card`) are the start."""
         config, quantizer = self.lm.config, self.mimi.quantizer

@@ -21,27 +21,21 @@ _SPEAKERS = {
     "fsdd": 30.0, "fsdd_shift": 2.0, "asterisk": 6.0, "prompts": 6.0, "kokoro": 1.0, "shift": 0.2, "flite": 0.5,
     "pico": 0.5, "rhvoice": 0.5, "festival": 0.5, "espeak": 0.1,
 }  # fmt: skip
-_CONNECTED = _SPEAKERS | {"kokoro": 2.0}  # the one source of naturally connected strings
 
 STAGES: dict[str, Recipe] = {
     # Codec and words together, without the speakers of the digit corpus: they are its unseen test.
     "base": Recipe(steps=3600, without=["fsdd", "fsdd_shift"], source_weights=_VOICES),
     # The same with them, and more of what is not a digit.
     "speakers": Recipe(
-        steps=1200, rate=5e-4, warm_up=30, flat=0.2, raw=0.0, fade=0.0, seed=2, part="codes",
-        digits=0.62, other=0.33, source_weights=_SPEAKERS,
+        steps=2200, rate=5e-4, warm_up=30, flat=0.2, raw=0.0, fade=0.0, seed=2, part="codes",
+        digits=0.66, other=0.29, source_weights=_SPEAKERS,
     ),
-    # Still more of it: the first second of a stranger's sentence is where false digits come from.
-    "others": Recipe(
-        steps=1200, rate=4e-4, warm_up=30, flat=0.2, raw=0.0, fade=0.0, seed=5, part="codes",
-        digits=0.54, other=0.41, source_weights=_CONNECTED,
+    # The LM alone on settled codes, with more naturally connected strings.
+    "words": Recipe(
+        steps=600, rate=3e-4, warm_up=20, raw=0.0, fade=0.0, seed=4, part="words",
+        digits=0.66, other=0.29, source_weights=_SPEAKERS | {"kokoro": 2.0},
     ),
     "decoder": Recipe(steps=1200, rate=1.2e-3, raw=0.0, fade=0.0, seed=3, part="decoder", source_weights=_SPEAKERS),
-    # The LM alone on settled codes, hearing the codec's own voice as well.
-    "words": Recipe(
-        steps=500, rate=2e-4, warm_up=20, raw=0.0, fade=0.0, seed=4, part="words", round_trip=0.2,
-        digits=0.54, other=0.41, source_weights=_CONNECTED,
-    ),
 }  # fmt: skip
 
 

@@ -26,7 +26,6 @@ class Recipe:
     )  # fmt: skip
     wave_every: int = 2
     part: str = "all"  # what learns: "all", "codes" (all but the decoder), "words" (the LM), "decoder"
-    round_trip: float = 0.0  # share of streams that pass the codec first
     source_weights: dict[str, float] = field(default_factory=dict)
     digits: float = 0.76  # share of streams that say digits
     other: float = 0.19  # share of streams that say anything else; what is left is noise

@@ -145,8 +145,6 @@ class Run:
         share = recipe.unquantised_at(self.step)
         raw = None if share is None else torch.rand(len(batch.audio)) < share
         weights = recipe.losses_at(self.step)
-        if again := round(recipe.round_trip * len(batch.audio)):
-            batch.audio[:again] = model.round_trip(batch.audio[:again])
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.rate_at(self.step)
         losses = model.decoder_losses(batch) if recipe.part == "decoder" else model(batch, raw, weights)
