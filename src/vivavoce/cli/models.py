@@ -13,8 +13,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 HELP = (
     "List the models that can be loaded, and those in the cache with their size.\n\n"
-    "A name goes after --model of [bold]vivavoce transcribe[/bold] or [bold]say[/bold]; what is not in the cache is downloaded then. The "
-    "cache is Hugging Face's: HF_HOME or HF_HUB_CACHE say where it is, HF_HUB_OFFLINE=1 forbids downloads."
+    "A name goes after --model of [bold]vivavoce transcribe[/bold] or [bold]say[/bold]; what is not in the cache is "
+    "downloaded then. The cache is Hugging Face's: HF_HOME or HF_HUB_CACHE say where it is, HF_HUB_OFFLINE=1 forbids "
+    "downloads."
 )
 
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json as json_module
-import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vivavoce.core import ExitCode, UnknownVoiceError, VivavoceError
+from vivavoce.core import ExitCode, UnknownVoiceError
 
 from . import remote
-from .console import complain, note
 
 if TYPE_CHECKING:
     from vivavoce.client.services import Service
@@ -89,6 +84,7 @@ def say(
     if list_devices:
         return _list()
     from . import texts
+    from .talk import Talk
 
     _refuse_contradictions(text, output, interactive=interactive, json=json, word_times=word_times)
     pieces = None if text is None else texts.pieces(text)
@@ -100,7 +96,7 @@ def say(
     speaks = _server(found, voice, manner) if found else _local(model, voices, voice, manner)
     quiet = word_times or interactive or output == "-"
     with asyncio.Runner() as runner:
-        talk = Talk(runner, speaks, sinks, json=json, word_times=word_times, quiet=quiet)
+        talk = Talk(runner, speaks, sinks, as_json=json, word_times=word_times, quiet=quiet)
         with talk:
             if interactive:
                 talk.converse()
@@ -108,64 +104,6 @@ def say(
                 assert pieces is not None
                 talk.say(pieces)
     return ExitCode.OK
-
-
-class Talk:
-    """Texts, one after the other, into sinks that stay open."""
-
-    def __init__(
-        self, runner: asyncio.Runner, voice: Voice, sinks: list[Sink], *, json: bool, word_times: bool, quiet: bool
-    ) -> None:
-        self._runner, self._voice, self._sinks = runner, voice, sinks
-        self._json, self._word_times, self._quiet = json, word_times, quiet
-        self._opened = AsyncExitStack()
-
-    def __enter__(self) -> None:
-        async def enter() -> None:
-            for sink in self._sinks:
-                await self._opened.enter_async_context(sink)
-
-        self._runner.run(enter())
-
-    def __exit__(self, *error: object) -> None:
-        self._runner.run(self._opened.aclose())
-
-    def say(self, pieces: Any) -> None:
-        """One text. Raises VivavoceError."""
-        from .said import say
-
-        spoken = say(self._voice, pieces, self._sinks, keep=self._json, word_times=self._word_times, quiet=self._quiet)
-        said = self._runner.run(spoken)
-        if self._json:
-            typer.echo(json_module.dumps(said.as_json(self._voice), ensure_ascii=False))
-
-    def converse(self) -> None:
-        """Each line that comes; what goes wrong with one is told, and the next one asked for."""
-        from . import texts
-
-        for line in _lines():
-            try:
-                self.say(texts.literal(line))
-            except KeyboardInterrupt:
-                for sink in self._sinks:
-                    sink.clear()
-                note("cut short")
-            except UnknownVoiceError:
-                raise  # so it would be with every line
-            except VivavoceError as error:
-                complain(str(error))
-
-
-def _lines() -> Iterator[str]:
-    """Until the end, or Ctrl+C where nothing is being said."""
-    asks = sys.stdin.isatty() and sys.stdout.isatty()
-    if asks:
-        with suppress(ImportError):
-            import readline  # noqa: F401 - lines that can be edited and repeated
-    with suppress(EOFError, KeyboardInterrupt):
-        while line := (input("say> ") + "\n" if asks else sys.stdin.readline()):
-            if line.strip():
-                yield line
 
 
 def _refuse_contradictions(
