@@ -42,6 +42,7 @@ CONFIG = TtsConfig(
     voice_suffix=VOICE_SUFFIX,
     guidance=1.0,
     max_padding=15,
+    final_padding=6,
     languages=("en",),
 )
 PROFILE = TtsProfile(
@@ -51,6 +52,7 @@ PROFILE = TtsProfile(
     lookahead=LOOKAHEAD,
     multi_speaker=True,
     max_padding=CONFIG.max_padding,
+    final_padding=CONFIG.final_padding,
 )
 LM = LmConfig(
     dim=256, num_heads=4, num_layers=4, hidden=640, n_q=CODEBOOKS, card=512, text_card=len(PIECES),

@@ -26,6 +26,7 @@ PAUSE = 0.16  # seconds of quiet between two words, at least, to cut there
 QUIET = 0.12  # seconds after the last word before the quiet at a take's end
 BREAK = 0.06  # how often a longer pause stands between two groups
 STEPS = 75  # of a stream, at most
+UNMARKED = 0.5  # how often the last word of all goes without its full stop: people do not type it
 GO_ON = 0.5  # how often another group follows the end of a take
 
 T = TypeVar("T")
@@ -107,7 +108,10 @@ class Teacher:
         skipped = _onset(group) if group.first and out.frames else 0  # the quiet before a take is for beginnings
         kept = group.codes[skipped:]
         begin = out.frames - skipped
-        out.entries += [Entry(text) for text, _, _ in group.words]
+        texts = [text for text, _, _ in group.words]
+        if final and self.rng.random() < UNMARKED:
+            texts[-1] = texts[-1].rstrip(".")
+        out.entries += [Entry(text) for text in texts]
         out.steps += [begin + _step(start) for _, start, _ in group.words]
         over = _step(group.words[-1][2] + QUIET)
         if group.last and not final:
