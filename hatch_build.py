@@ -1,4 +1,4 @@
-"""Compiles the CPU kernels into the wheel, or beside their sources for an editable install; without a compiler, neither."""
+"""Compiles the CPU kernels into the wheel, or beside their sources when editable; without a compiler, neither."""
 
 from __future__ import annotations
 
@@ -33,4 +33,3 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["force_include"][str(library)] = str(Path("vivavoce", "engine", "kernels", library.name))
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-

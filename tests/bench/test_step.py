@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("moshi", reason="the reference package moshi is not installed")
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vivavoce", "bench", "engine", *arguments]
+def bench(*arguments: str, verb: str = "engine") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vivavoce", "bench", verb, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -33,5 +33,23 @@ def test_ours_and_the_peer_are_measured_in_one_run(shape: str) -> None:
 )
 def test_a_wrong_value_is_named(option: str, value: str) -> None:
     done = bench(option, value)
+    assert done.returncode == 2
+    assert value in done.stderr
+
+
+def test_the_language_model_is_measured_in_every_format_beside_the_peer() -> None:
+    done = bench("--batch", "2", "--threads", "1", "--json", verb="lm")
+    assert done.returncode == 0, done.stderr
+    rows = {row["way"]: row for row in json.loads(done.stdout)["rows"]}
+    theirs = [rows.pop(f"moshi {dtype}")["ms"] for dtype in ("float32", "bfloat16")]
+    assert list(rows) == ["pytorch", "float32", "bfloat16", "int8", "int4"]
+    for row in rows.values():
+        assert row["ms"] > 0
+        assert row["ratio"] == pytest.approx(row["ms"] / min(theirs))
+
+
+@pytest.mark.parametrize(("option", "value"), [("--shape", "tts-tiny"), ("--ways", "int3"), ("--peer", "nobody")])
+def test_a_wrong_value_of_the_language_model_is_named(option: str, value: str) -> None:
+    done = bench(option, value, verb="lm")
     assert done.returncode == 2
     assert value in done.stderr
