@@ -10,6 +10,7 @@ import pytest
 from vivavoce import Transcriber
 from vivavoce.checkpoints import SttModel, load_stt
 from vivavoce.core import Flush, Flushed, TurnEnded, WordEnded
+from vivavoce.settings import embedded
 from vivavoce.train import evaluate
 from vivavoce.train.corpus import Clip
 from vivavoce.train.corpus import Request as CorpusRequest
@@ -48,9 +49,7 @@ def test_it_reads_the_example(transcriber: Transcriber) -> None:
 
 
 def test_the_package_carries_it_in_25_megabytes() -> None:
-    import vivavoce
-
-    folder = Path(vivavoce.__file__).parent / "models"
+    folder = embedded("stt")
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 25e6
 
 

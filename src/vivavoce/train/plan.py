@@ -30,10 +30,14 @@ STAGES: dict[str, Recipe] = {
         steps=2200, rate=5e-4, warm_up=30, flat=0.2, raw=0.0, fade=0.0, seed=2, part="codes",
         digits=0.66, other=0.29, source_weights=_SPEAKERS,
     ),
-    # The LM alone on settled codes, with more naturally connected strings.
+    # The LM alone on settled codes, with more naturally connected strings; then with less other speech.
     "words": Recipe(
         steps=600, rate=3e-4, warm_up=20, raw=0.0, fade=0.0, seed=4, part="words",
         digits=0.66, other=0.29, source_weights=_SPEAKERS | {"kokoro": 2.0},
+    ),
+    "accept": Recipe(
+        steps=500, rate=3e-4, warm_up=20, raw=0.0, fade=0.0, seed=11, part="words",
+        digits=0.78, other=0.17, source_weights=_SPEAKERS | {"fsdd": 60.0, "fsdd_shift": 4.0, "kokoro": 2.0},
     ),
     "decoder": Recipe(steps=1200, rate=1.2e-3, raw=0.0, fade=0.0, seed=3, part="decoder", source_weights=_SPEAKERS),
 }  # fmt: skip
