@@ -60,33 +60,43 @@ def compare_lm(
     """Steps at full context. The peer's rows come first. Raises UnsupportedError where nothing can be compiled."""
     dtype = torch.float32 if shape == "embedded" else torch.bfloat16
     best = dict[int, float]()
-    if peer:
-        for name, theirs in PEERS.items():
-            reference = moshi_models(*random_models(shape, theirs))[1]
-            for batch in batches:
-                with ExitStack() as stack:
-                    row = LmRow(name, batch, *_medians(_their_step(reference, batch, stack), steps))
-                best[batch] = min(best.get(batch, row.ms), row.ms)
-                yield row
-            del reference
-            gc.collect()
+    for name, theirs in PEERS.items() if peer else ():
+        reference = moshi_models(*random_models(shape, theirs))[1]
+        for batch in batches:
+            with ExitStack() as stack:
+                row = LmRow(name, batch, *_medians(_their_step(reference, batch, stack), steps))
+            best[batch] = min(best.get(batch, row.ms), row.ms)
+            yield row
+        del reference
+        gc.collect()
     lm = random_models(shape, dtype)[1]
     for way in ways:
+        stepper = _stepper(lm, way, max(batches), threads)
         for batch in batches:
-            stepper = _stepper(lm, way, batch, threads)
             yield LmRow(way, batch, *_medians(_our_step(lm, stepper, batch), steps), best.get(batch))
-            del stepper
-            gc.collect()
+        del stepper
+        gc.collect()
 
 
-def _stepper(lm: Lm, way: str, batch: int, threads: int) -> Stepper:
+def _stepper(lm: Lm, way: str, slots: int, threads: int) -> Stepper:
+    """With noise for what was heard: memory that nobody has written is not read from memory."""
     precision = FORMATS[way]
     if precision is None:
-        return PlainLm(lm, batch, 1)
+        plain = PlainLm(lm, slots, 1)
+        for ring in plain._state.rings:
+            _fill(ring.keys, ring.values)
+        return plain
     kernels = library()
     if kernels is None:
         raise UnsupportedError("there are no native kernels to measure: no C++ compiler")
-    return NativeLm(kernels, lm, batch, 1, precision, threads)
+    native = NativeLm(kernels, lm, slots, 1, precision, threads)
+    _fill(native._keys, native._values, *native._scales)
+    return native
+
+
+def _fill(*memory: torch.Tensor) -> None:
+    for part in memory:
+        part.random_(1, 255) if part.dtype == torch.uint8 else part.uniform_(0.01, 0.02)
 
 
 def _our_step(lm: Lm, stepper: Stepper, batch: int) -> Step:
@@ -111,6 +121,10 @@ def _their_step(lm: Any, batch: int, stack: ExitStack) -> Step:
     generator = LMGen(lm, use_sampling=False, temp=0.0, temp_text=0.0)
     stack.enter_context(generator.streaming(batch))
     stack.enter_context(torch.no_grad())
+    for module in lm.modules():
+        cache = getattr(getattr(module, "_streaming_state", None), "kv_cache", None)
+        if cache is not None:
+            _fill(cache.cache)
     codes = torch.randint(lm.card, (batch, lm.num_codebooks - 1, 1))
     return partial(_without_grad, generator.step, codes)
 
