@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,11 +18,14 @@ from vivavoce.checkpoints.pytorch import mimi_layout
 from vivavoce.checkpoints.save import MIMI, write
 from vivavoce.checkpoints.voice_file import KEY
 from vivavoce.core import FRAME_SIZE
+from vivavoce.nn.conv import CausalConv1d
 from vivavoce.nn.mimi import Mimi
 
 from ..corpus import Clip
 from .run import SpeakerRun
 from .sizes import CODEBOOKS, CONFIG, VOICE_FRAMES, VOICE_SUFFIX, VOICES, tokenizer
+
+HEADROOM = 0.7  # the decoder makes peaks of 0.7 into 1.0
 
 
 @torch.inference_mode()
@@ -42,11 +46,14 @@ def model_of(run: SpeakerRun, mimi: Mimi) -> TtsModel:
 
 
 def own_codec(mimi: Mimi) -> Mimi:
-    """The codec with as many codebooks as the voice speaks."""
+    """The codec with as many codebooks as the voice speaks, and room above its peaks."""
     few = Mimi(replace(mimi.config, codebooks=CODEBOOKS))
     state = mimi.state_dict()
     acoustic = "quantizer.acoustic.codebooks"
     few.load_state_dict(state | {acoustic: state[acoustic][: CODEBOOKS - 1]})
+    with torch.no_grad():
+        for parameter in cast("CausalConv1d", few.decoder.blocks[-1]).parameters():
+            parameter.mul_(HEADROOM)
     return few.eval().requires_grad_(False)
 
 
