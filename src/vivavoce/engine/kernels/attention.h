@@ -21,12 +21,28 @@ static inline Ring ring_of(const Memory& memory, const Model& model, int layer, 
             bytes ? memory.value_scales + scale : nullptr, memory.format, memory.capacity, memory.padded, model.head_width};
 }
 
-static inline uint8_t to_unsigned(float x) { return (uint8_t)(128 + (int)__builtin_rintf(x)); }
+static inline uint8_t to_unsigned(float x) {  // 128 + x, rounded as `rounded` does
+    const float shifted = x + (SHIFT + 128.0f);
+    int32_t u;
+    __builtin_memcpy(&u, &shifted, 4);
+    return (uint8_t)u;
+}
+
+// Numbers of a position at its place, P a step.
+template <int P, class T, class Key, class Value>
+static inline void put(T* keys, T* values, int place, int width, Key key, Value value) {
+    T* to_key = keys + (int64_t)(place / CHANNELS) * CHANNELS * width + place % CHANNELS * P;
+    T* to_value = values + (int64_t)(place / P) * P * width + place % P;
+    for (int d = 0; d < width; d += P)
+        for (int j = 0; j < P; j++) {
+            to_key[d * CHANNELS + j] = key(d + j);
+            to_value[(d + j) * P] = value(d + j);
+        }
+}
 
 // Keys and values [width] of a position, at its place.
 static inline void keep(const Ring& ring, int place, const float* key, const float* value) {
-    const int width = ring.width, p = inputs_of_a_step(ring.format), lane = place % CHANNELS;
-    const int64_t block = (int64_t)(place - lane) * width, step = (int64_t)(place / p) * width * p;
+    const int width = ring.width;
     float inverse_key = 0, inverse_value = 0;
     if (ring.format == INT8) {
         const float k = magnitude(key, width), v = magnitude(value, width);
@@ -35,18 +51,15 @@ static inline void keep(const Ring& ring, int place, const float* key, const flo
         inverse_key = k > 0 ? 127.0f / k : 0;
         inverse_value = v > 0 ? 127.0f / v : 0;
     }
-    for (int d = 0; d < width; d++) {
-        const int64_t of_key = block + (int64_t)(d / p * CHANNELS + lane) * p + d % p, of_value = step + d * p + place % p;
-        if (ring.format == FLOAT32) {
-            ((float*)ring.keys)[of_key] = key[d];
-            ((float*)ring.values)[of_value] = value[d];
-        } else if (ring.format == BFLOAT16) {
-            ((uint16_t*)ring.keys)[of_key] = to_bfloat16(key[d]);
-            ((uint16_t*)ring.values)[of_value] = to_bfloat16(value[d]);
-        } else {
-            ring.keys[of_key] = to_unsigned(key[d] * inverse_key);
-            ring.values[of_value] = to_unsigned(value[d] * inverse_value);
-        }
+    if (ring.format == FLOAT32) {
+        put<1>((float*)ring.keys, (float*)ring.values, place, width, [&](int d) { return key[d]; },
+               [&](int d) { return value[d]; });
+    } else if (ring.format == BFLOAT16) {
+        put<2>((uint16_t*)ring.keys, (uint16_t*)ring.values, place, width, [&](int d) { return to_bfloat16(key[d]); },
+               [&](int d) { return to_bfloat16(value[d]); });
+    } else {
+        put<4>(ring.keys, ring.values, place, width, [&](int d) { return to_unsigned(key[d] * inverse_key); },
+               [&](int d) { return to_unsigned(value[d] * inverse_value); });
     }
 }
 
@@ -62,18 +75,16 @@ static inline Inputs packed_row(int format, const float* x, int count, uint8_t* 
     const float most = magnitude(x, count);
     const float inverse = most > 0 ? FINE / most : 0;
     int8_t *high = (int8_t*)out, *low = high + count;
-    int32_t total_high = 0, total_low = 0;
+    Ints total_high{}, total_low{};
     for (int i = 0; i < count; i += LANES) {
         Ints v = rounded(load<Floats>(x + i) * inverse), h = (v + 64) >> 7, l = v - (h << 7);
-        for (int j = 0; j < LANES; j++) {
-            high[i + j] = (int8_t)h[j];
-            low[i + j] = (int8_t)l[j];
-            total_high += h[j];
-            total_low += l[j];
-        }
+        narrow(h, high + i);
+        narrow(l, low + i);
+        total_high += h;
+        total_low += l;
     }
-    sums[0] = (float)total_high;
-    sums[1] = (float)total_low;
+    sums[0] = (float)sum(total_high);
+    sums[1] = (float)sum(total_low);
     *unit = most / FINE;
     return row;
 }

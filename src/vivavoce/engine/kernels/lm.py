@@ -149,15 +149,17 @@ class _Weights:
         self.layers = (structures.Layer * config.num_layers)(
             *(self._layer(layer, format) for layer in cast("list[Layer]", lm.transformer.layers))
         )
+        places = torch.arange(self.head_width // 2, dtype=torch.float64)
+        self._frequencies = torch.pow(config.max_period, places * (-2 / self.head_dim))
         heads = torch.cat([lm.text_head.weight, lm.extra_heads.flatten(0, 1)]).detach()
         self.heads = pack(heads, min(format, Format.INT8))
         table = lm.embeddings.detach()
         assert table.is_contiguous()
         self.struct = structures.Model(
             ctypes.addressof(self.layers), self._vector(lm.norm.alpha), self.heads.struct, table.data_ptr(),
-            Precision.of(table.dtype).weights, config.num_layers, config.dim, padded(config.dim, GROUP),
-            config.num_heads, self.head_dim, self.head_width, config.n_q, config.card, config.text_card,
-            config.context, config.max_period,
+            self._frequencies.data_ptr(), Precision.of(table.dtype).weights, config.num_layers, config.dim,
+            padded(config.dim, GROUP), config.num_heads, self.head_dim, self.head_width, config.n_q, config.card,
+            config.text_card, config.context,
         )  # fmt: skip
 
     def _layer(self, layer: Layer, format: Format) -> structures.Layer:

@@ -29,10 +29,10 @@ struct Model {
     const Layer* layers;
     const float* norm;
     Matrix heads;            // text logits, then those of the pauses
-    const void* embeddings;  // [rows][dim], FLOAT32 or BFLOAT16
+    const void* embeddings;     // [rows][dim], FLOAT32 or BFLOAT16
+    const double* frequencies;  // [head_width / 2]: radians a position; in double, a day of steps is beyond a float
     int32_t embeddings_format, layer_count, dim, width, head_count, head_dim, head_width;
     int32_t codebooks, card, text_card, context;
-    double max_period;
 };
 
 // Keys and values of every slot: [layer][slot][head] of capacity (padded to 16) * head_width elements each.

@@ -32,15 +32,13 @@ static inline float magnitude(const float* x, int count) {
 
 // Signed bytes of x / scale, and their sum.
 static inline float to_bytes(const float* x, int count, float inverse, int8_t* out) {
-    int32_t total = 0;
+    Ints total{};
     for (int i = 0; i < count; i += LANES) {
         Ints v = rounded(load<Floats>(x + i) * inverse);
-        for (int j = 0; j < LANES; j++) {
-            out[i + j] = (int8_t)v[j];
-            total += v[j];
-        }
+        narrow(v, out + i);
+        total += v;
     }
-    return (float)total;
+    return (float)sum(total);
 }
 
 static inline int64_t row_bytes(int format, int count) { return format == INT4 ? count : (int64_t)count * 4 >> format; }

@@ -55,8 +55,8 @@ struct Stepping {
                 if (code >= 0) add_embedding(model, model.text_card + 1 + (int64_t)q * (model.card + 1) + code, x);
             }
             const double position = (double)place_of(row);
-            for (int i = 0; i < half; i++) {  // in double: a day of steps times a radian is beyond a float
-                const double angle = position * __builtin_pow(model.max_period, -2.0 * i / model.head_dim);
+            for (int i = 0; i < half; i++) {
+                const double angle = position * model.frequencies[i];
                 work.cosine[(int64_t)row * half + i] = (float)__builtin_cos(angle);
                 work.sine[(int64_t)row * half + i] = (float)__builtin_sin(angle);
             }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctypes import Structure, c_double, c_int32, c_int64, c_void_p, sizeof
+from ctypes import Structure, c_int32, c_int64, c_void_p, sizeof
 from typing import ClassVar
 
 Fields = list[tuple[str, type]]
@@ -24,11 +24,11 @@ class Layer(Structure):
 class Model(Structure):
     _fields_: ClassVar[Fields] = [
         ("layers", c_void_p), ("norm", c_void_p), ("heads", Matrix), ("embeddings", c_void_p),
+        ("frequencies", c_void_p),
         *((name, c_int32) for name in (
             "embeddings_format", "layer_count", "dim", "width", "head_count", "head_dim", "head_width", "codebooks",
             "card", "text_card", "context",
         )),
-        ("max_period", c_double),
     ]  # fmt: skip
 
 

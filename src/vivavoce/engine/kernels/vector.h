@@ -39,6 +39,15 @@ static inline float sum(Floats v) {
     for (int i = 0; i < LANES; i++) total += v[i];
     return total;
 }
+static inline int32_t sum(Ints v) {
+    int32_t total = 0;
+    for (int i = 0; i < LANES; i++) total += v[i];
+    return total;
+}
+static inline void narrow(Ints v, int8_t* to) {  // to their low bytes
+    typedef int8_t Bytes __attribute__((vector_size(LANES)));
+    store(to, __builtin_convertvector(v, Bytes));
+}
 static inline float largest(Floats v) {
     float most = v[0];
     for (int i = 1; i < LANES; i++) most = v[i] > most ? v[i] : most;
