@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 
 demo: $(VENV)/installed
 	$(BIN)/vivavoce transcribe --timestamps examples/digits.flac
+	$(BIN)/vivavoce say "four one five, two two nine" --output said.wav
+	$(BIN)/vivavoce transcribe said.wav
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest
@@ -23,7 +25,7 @@ bench: $(VENV)/dev
 	$(BIN)/vivavoce bench engine --batch 1,4,16
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) said.wav
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
