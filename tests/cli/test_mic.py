@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from vivavoce.audio.level import Level, dbfs, share
 from vivavoce.audio.devices import Device, choose
+from vivavoce.audio.level import Level, dbfs, share
 from vivavoce.cli.livetext import LiveText
 from vivavoce.cli.mic import pcm16
 from vivavoce.cli.screen import Screen, Watch

@@ -25,7 +25,7 @@ from ..corpus import Clip
 from .run import SpeakerRun
 from .sizes import CODEBOOKS, CONFIG, VOICE_FRAMES, VOICE_SUFFIX, VOICES, tokenizer
 
-HEADROOM = 0.7  # the decoder makes peaks of 0.7 into 1.0
+HEADROOM = 0.65  # the decoder makes peaks of 0.7 into 1.1 and more
 
 
 @torch.inference_mode()
