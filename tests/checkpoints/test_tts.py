@@ -115,7 +115,7 @@ def test_an_unexpected_tensor_is_named(name: str, tmp_path: Path, tokenizer: byt
         ({"delays": [0, 0, 2]}, r"delays is \[0, 0, 2\]"),
         ({"depformer_weights_per_step_schedule": [0, 1, 3, 3]}, r"schedule is \[0, 1, 3, 3\]"),
         ({"depformer_pos_emb": "sin"}, "depformer_pos_emb is 'sin'"),
-        ({"fuser": {"sum": ["cfg"]}}, r"\['cfg'\] are fused"),
+        ({"fuser": {"sum": ["cfg"]}}, r"fuses \['cfg'\], the conditioners are"),
         ({"tts_config": {}}, "audio_delay is missing"),
         ({"tts_config": {"audio_delay": 1, "multistream": True}}, "multistream is True"),
     ],

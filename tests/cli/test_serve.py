@@ -45,7 +45,10 @@ def ask(url: str) -> Any:
 
 @pytest.mark.parametrize(
     ("arguments", "slots"),
-    [(["serve", "--slots", "2"], 2), (["worker", "--config", "c.toml", "-a", "127.0.0.1", "--cpu", "-l", "debug"], 3)],
+    [
+        (["serve", "--slots", "2", "--tts-slots", "1"], 3),
+        (["worker", "--config", "c.toml", "-a", "127.0.0.1", "--cpu", "-l", "debug"], 3),
+    ],
 )
 def test_it_serves_until_it_is_told_to_end(arguments: list[str], slots: int, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(TOML)
