@@ -14,6 +14,7 @@ from . import structures
 
 CHANNELS = 16
 GROUP = 64
+CHUNK = 128  # outputs packed at once
 HUGE = 4 << 20  # bytes; tensors from here on are given huge pages
 
 
@@ -47,18 +48,25 @@ def padded(size: int, to: int) -> int:
 def pack(weight: Tensor, format: Format) -> Packed:
     """weight [outputs, inputs] of any dtype; both sizes are padded with zeros."""
     outputs, inputs = padded(weight.shape[0], CHANNELS), padded(weight.shape[1], GROUP)
-    weight = F.pad(weight.float(), (0, inputs - weight.shape[1], 0, outputs - weight.shape[0]))
-    scales = None
-    if format in (Format.INT8, Format.INT4):
-        weight, scales = _quantised(weight, format)
-    blocks = weight.view(outputs // CHANNELS, CHANNELS, inputs // format.step, format.step).transpose(1, 2)
-    if format is Format.INT4:
-        blocks = blocks[..., :4] | blocks[..., 4:] << 4
     dtype = {Format.FLOAT32: torch.float32, Format.BFLOAT16: torch.bfloat16}.get(format, torch.uint8)
-    data = allocate(blocks.numel(), dtype)
-    data.view(blocks.shape).copy_(blocks)
-    address = None if scales is None else scales.data_ptr()
-    return Packed(data, scales, structures.Matrix(data.data_ptr(), address, format, outputs, inputs))
+    line = format.step // 2 if format is Format.INT4 else format.step
+    data = allocate(outputs * inputs // (format.step // line), dtype)
+    blocks = data.view(outputs // CHANNELS, inputs // format.step, CHANNELS, line)
+    scales = list[Tensor]()
+    for first in range(0, outputs, CHUNK):  # in parts that stay in the cache
+        part = weight[first : first + CHUNK]
+        rows = min(CHUNK, outputs - first)
+        part = F.pad(part.float(), (0, inputs - part.shape[1], 0, rows - part.shape[0]))
+        if format in (Format.INT8, Format.INT4):
+            part, scale = _quantised(part, format)
+            scales.append(scale)
+        lines = part.view(rows // CHANNELS, CHANNELS, inputs // format.step, format.step).transpose(1, 2)
+        if format is Format.INT4:
+            lines = lines[..., :4] | lines[..., 4:] << 4
+        blocks[first // CHANNELS :][: rows // CHANNELS] = lines
+    kept = torch.cat(scales) if scales else None
+    address = None if kept is None else kept.data_ptr()
+    return Packed(data, kept, structures.Matrix(data.data_ptr(), address, format, outputs, inputs))
 
 
 def _quantised(weight: Tensor, format: Format) -> tuple[Tensor, Tensor]:
