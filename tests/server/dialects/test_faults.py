@@ -28,13 +28,13 @@ SECRET = "a secret of the account service that is long enough"
 
 @pytest.fixture(scope="module")
 def loading() -> Iterator[str]:
-    with unloaded(ServeSettings(port=0)) as address:
+    with unloaded(ServeSettings(port=0, tts_model="none")) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def tokens() -> Iterator[str]:
-    with unloaded(ServeSettings(port=0, jwt_secret=SECRET)) as address:
+    with unloaded(ServeSettings(port=0, tts_model="none", jwt_secret=SECRET)) as address:
         yield address
 
 
