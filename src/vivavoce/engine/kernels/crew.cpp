@@ -1,6 +1,7 @@
 // The threads of a step: the caller and its helpers, who sleep between steps and spin, yielding, within one.
 #include "crew.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <atomic>
@@ -43,6 +44,7 @@ struct Crew {
     long calls = 0;
     bool over = false;
     std::vector<std::thread> helpers;
+    int avoided = -1;
 
     explicit Crew(int count) : threads(count) {
         for (int thread = 1; thread < threads; thread++) helpers.emplace_back([this, thread] { serve(thread); });
@@ -69,9 +71,24 @@ struct Crew {
         }
     }
 
+    // Two threads that yield to each other on one processor look busy there and may stay for good, while another idles:
+    // helpers keep off the caller's, wherever that is now.
+    void spread() {
+#if defined(__linux__)
+        const int here = sched_getcpu();
+        cpu_set_t allowed;
+        if (here < 0 || here == avoided || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+        avoided = here;
+        CPU_CLR(here, &allowed);
+        if (CPU_COUNT(&allowed) < threads - 1) return;
+        for (auto& helper : helpers) pthread_setaffinity_np(helper.native_handle(), sizeof allowed, &allowed);
+#endif
+    }
+
     void run(StepFunction what, const Step& with) {
         FlushDenormals flush;
         if (threads > 1) {
+            spread();
             {
                 std::lock_guard<std::mutex> lock(mutex);
                 function = what;
