@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from time import time
 from typing import Generic, TypeVar
@@ -18,7 +19,7 @@ from .patience import Patience
 E = TypeVar("E")
 
 
-class Guest(Generic[E]):
+class Guest(ABC, Generic[E]):
     """One stream: who holds it, its slot, and the events that its reader has not read."""
 
     def __init__(
@@ -38,14 +39,14 @@ class Guest(Generic[E]):
         self._room = asyncio.Event()
 
     @property
+    @abstractmethod
     def queued(self) -> int:
         """Samples that wait: for their step, or for their reader."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def finished(self) -> bool:
         """Whether the stream has ended and every event has been given."""
-        raise NotImplementedError
 
     # --- the caller's side ---
 
@@ -76,9 +77,9 @@ class Guest(Generic[E]):
 
     # --- the engine's side ---
 
+    @abstractmethod
     def enter(self, engine: EngineProcess, number: int, slot: int) -> None:
         """Begin, or go on where the newest answer left off: what was not answered is sent again."""
-        raise NotImplementedError
 
     def leave(self) -> None:
         """The slot is for others; what the engine still says of this stream is not for it."""

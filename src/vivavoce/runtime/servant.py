@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
@@ -33,7 +34,7 @@ class NonsenseError(Exception):
     """A message that cannot be obeyed."""
 
 
-class Servant(Generic[S]):
+class Servant(ABC, Generic[S]):
     """Steps the streams that its parent opens, for as long as the process lives."""
 
     def __init__(self, engine: Engine, link: Link, steps: Sequence[tuple[int, float]], burst: float = BURST) -> None:
@@ -61,12 +62,13 @@ class Servant(Generic[S]):
         except NonsenseError as error:
             self._link.send([Malformed(f"{type(message).__name__}: {error}")])
 
+    @abstractmethod
     def step(self) -> None:
         """One step of every stream whose turn it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _obey(self, message: ToEngine) -> None:
-        raise NotImplementedError
+        """Do what a message of this kind of engine says. Raises NonsenseError."""
 
     def _must_be_free(self, stream: int, slot: int) -> None:
         if not 0 <= slot < self._slots:

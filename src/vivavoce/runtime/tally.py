@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from .lane import Lane
 from .metrics import ModuleMetrics
 
 
-class Tally:
+class Tally(ABC):
     """Watches one stream's events; times are the event loop's."""
 
     def __init__(self, guest: Guest[Any], metrics: ModuleMetrics) -> None:
@@ -20,9 +21,9 @@ class Tally:
         self._frames = 0  # of audio
         self._counted = False
 
+    @abstractmethod
     def follow(self, events: Iterable[Any], now: float) -> None:
         """One step gave these."""
-        raise NotImplementedError
 
     def end(self, now: float) -> None:
         """The stream will not be stepped again; called again, it counts nothing twice."""
