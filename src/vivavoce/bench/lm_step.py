@@ -90,7 +90,7 @@ def _stepper(lm: Lm, way: str, slots: int, threads: int) -> Stepper:
     if kernels is None:
         raise UnsupportedError("there are no native kernels to measure: no C++ compiler")
     native = NativeLm(kernels, lm, slots, 1, precision, threads)
-    _fill(native._keys, native._values, *native._scales)
+    _fill(*native._rings.tensors)
     return native
 
 

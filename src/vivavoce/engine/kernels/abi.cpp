@@ -2,7 +2,7 @@
 #include "crew.h"
 #include "model.h"
 
-#define DECLARE(isa) void vivavoce_step_##isa(const Step&, int);
+#define DECLARE(isa) void vivavoce_step_##isa(const void*, int);
 DECLARE(plain)
 DECLARE(avx2)
 DECLARE(avx512)
@@ -11,7 +11,7 @@ DECLARE(avx512_bf16)
 namespace {
 struct Isa {
     const char* name;
-    StepFunction step;
+    Task step;
     bool (*here)();
 };
 
@@ -67,10 +67,12 @@ void vivavoce_dismiss(Crew* crew) { crew_dismiss(crew); }
 int vivavoce_step(int isa, Crew* crew, const Model* model, const Memory* memory, const Call* call, const Workspace* work) {
     const int64_t rows = (int64_t)call->batch * call->count;
     if (!within(call->slots, call->batch, 0, memory->slots - 1)) return 1;
-    if (!within(call->text, rows, -1, model->text_card)) return 2;
+    const int64_t ids = model->text_card + 1;
+    if (!within(call->text, rows, -1, (model->pairs ? ids * (ids + 1) : ids) - 1)) return 2;
     if (!within(call->codes, rows * model->codebooks, -1, model->card)) return 3;
     if (call->count < 1 || call->count > memory->capacity - model->context + 1) return 4;
-    crew_run(crew, ISAS[isa].step, {model, memory, call, work, crew, crew_size(crew)});
+    const Step step = {model, memory, call, work, crew};
+    crew_run(crew, ISAS[isa].step, &step);
     for (int i = 0; i < call->batch; i++) call->position[call->slots[i]] += call->count;
     return 0;
 }

@@ -39,8 +39,8 @@ struct Crew {
     std::atomic<int> waiting{0}, generation{0};
     std::mutex mutex;
     std::condition_variable called;
-    StepFunction function = nullptr;
-    const Step* step = nullptr;
+    Task function = nullptr;
+    const void* argument = nullptr;
     long calls = 0;
     bool over = false;
     std::vector<std::thread> helpers;
@@ -66,7 +66,7 @@ struct Crew {
             called.wait(lock, [&] { return over || calls > seen; });
             if (over) return;
             lock.unlock();
-            function(*step, thread);
+            function(argument, thread);
             wait();
         }
     }
@@ -85,14 +85,14 @@ struct Crew {
 #endif
     }
 
-    void run(StepFunction what, const Step& with) {
+    void run(Task what, const void* with) {
         FlushDenormals flush;
         if (threads > 1) {
             spread();
             {
                 std::lock_guard<std::mutex> lock(mutex);
                 function = what;
-                step = &with;
+                argument = with;
                 calls++;
             }
             called.notify_all();
@@ -119,5 +119,5 @@ struct Crew {
 Crew* crew_of(int threads) { return new Crew(threads); }
 void crew_dismiss(Crew* crew) { delete crew; }
 int crew_size(const Crew* crew) { return crew->threads; }
-void crew_run(Crew* crew, StepFunction what, const Step& with) { crew->run(what, with); }
+void crew_run(Crew* crew, Task what, const void* with) { crew->run(what, with); }
 void crew_wait(Crew* crew) { crew->wait(); }

@@ -23,6 +23,9 @@ struct Layer {
     Matrix out;                  // inputs [heads][head_width]
     Matrix inner;                // outputs in turn: 16 of the gate, 16 of what it gates
     Matrix outer;
+    const float *norm_cross, *bias_cross;  // [width]; of a model that is conditioned, as are the next two
+    Matrix cross_query;                    // outputs [heads][head_width]
+    Matrix cross_out;                      // inputs [heads][head_width]
 };
 
 struct Model {
@@ -31,6 +34,7 @@ struct Model {
     Matrix heads;            // text logits, then those of the pauses
     const void* embeddings;     // [rows][dim], FLOAT32 or BFLOAT16
     const double* frequencies;  // [head_width / 2]: radians a position; in double, a day of steps is beyond a float
+    const void* pairs;          // [2][text_card + 1][dim]: first and second text of ids that stand for two; or null
     int32_t embeddings_format, layer_count, dim, width, head_count, head_dim, head_width;
     int32_t codebooks, card, text_card, context;
 };
@@ -48,6 +52,9 @@ struct Call {
     int64_t* position;                    // [all slots]: moved on by `count`
     const int64_t* oldest;                // [all slots]
     float* logits;                        // [batch * count][heads.outputs], or null when nobody asks
+    float* heard;                         // [batch * count][width]: what the heads are given; or null
+    const float* added;                   // [all slots][width]: to every input of a slot; or null
+    const Memory* source;                 // what slots are conditioned on, `capacity` places each; or null
     int32_t batch, count;
 };
 
@@ -65,7 +72,6 @@ struct Workspace {
 };
 
 struct Crew;
-void crew_wait(Crew*);  // until every thread of the crew is here
 
 struct Step {
     const Model* model;
@@ -73,7 +79,4 @@ struct Step {
     const Call* call;
     const Workspace* work;
     Crew* crew;
-    int32_t threads;
 };
-
-using StepFunction = void (*)(const Step&, int thread);

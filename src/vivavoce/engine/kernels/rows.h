@@ -12,6 +12,23 @@ static inline void normalise(const float* x, const float* weight, int dim, int w
     for (int i = 0; i < width; i += LANES) store(out + i, load<Floats>(x + i) * scale * load<Floats>(weight + i));
 }
 
+// out = (x - mean(x)) * rsqrt(variance(x) + 1e-5) * weight + bias, likewise
+static inline void centre(const float* x, const float* weight, const float* bias, int dim, int width, float* out) {
+    Floats total{}, squares{};
+    for (int i = 0; i < width; i += LANES) total += load<Floats>(x + i);
+    const float mean = sum(total) / (float)dim;
+    const int whole = dim / LANES * LANES;
+    for (int i = 0; i < whole; i += LANES) {
+        const Floats v = load<Floats>(x + i) - mean;
+        squares += v * v;
+    }
+    float variance = sum(squares);
+    for (int i = whole; i < dim; i++) variance += (x[i] - mean) * (x[i] - mean);
+    const float scale = 1.0f / __builtin_sqrtf(variance / (float)dim + 1e-5f);
+    for (int i = 0; i < width; i += LANES)
+        store(out + i, (load<Floats>(x + i) - mean) * scale * load<Floats>(weight + i) + load<Floats>(bias + i));
+}
+
 // Pairs (i, half + i) turned by the angle whose cosine and sine are given, [half].
 static inline void rotate(float* x, const float* cosine, const float* sine, int half, float scale) {
     for (int i = 0; i < half; i++) {

@@ -17,14 +17,15 @@ class Matrix(Structure):
 class Layer(Structure):
     _fields_: ClassVar[Fields] = [
         ("norm1", c_void_p), ("norm2", c_void_p), ("qkv", Matrix), ("out", Matrix), ("inner", Matrix),
-        ("outer", Matrix),
+        ("outer", Matrix), ("norm_cross", c_void_p), ("bias_cross", c_void_p), ("cross_query", Matrix),
+        ("cross_out", Matrix),
     ]  # fmt: skip
 
 
 class Model(Structure):
     _fields_: ClassVar[Fields] = [
         ("layers", c_void_p), ("norm", c_void_p), ("heads", Matrix), ("embeddings", c_void_p),
-        ("frequencies", c_void_p),
+        ("frequencies", c_void_p), ("pairs", c_void_p),
         *((name, c_int32) for name in (
             "embeddings_format", "layer_count", "dim", "width", "head_count", "head_dim", "head_width", "codebooks",
             "card", "text_card", "context",
@@ -41,7 +42,9 @@ class Memory(Structure):
 
 class Call(Structure):
     _fields_: ClassVar[Fields] = [
-        *((name, c_void_p) for name in ("slots", "text", "codes", "position", "oldest", "logits")),
+        *((name, c_void_p) for name in (
+            "slots", "text", "codes", "position", "oldest", "logits", "heard", "added", "source",
+        )),
         ("batch", c_int32), ("count", c_int32),
     ]  # fmt: skip
 
