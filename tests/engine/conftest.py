@@ -12,6 +12,8 @@ from torch import nn
 
 from vivavoce.checkpoints import load_stt
 from vivavoce.engine import SttEngine
+from vivavoce.engine.codec import Encoder, EncoderOf, PlainEncoder
+from vivavoce.engine.kernels.codec import NativeEncoder
 from vivavoce.engine.kernels.library import Library, library
 from vivavoce.engine.kernels.lm import NativeLm, Precision
 from vivavoce.engine.kernels.packing import Format
@@ -79,21 +81,35 @@ def stepper_of(path: str, request: pytest.FixtureRequest) -> StepperOf:
     return native
 
 
+def encoder_of(path: str, request: pytest.FixtureRequest) -> EncoderOf:
+    """PyTorch, or the kernels in fp32 on the instruction set that `path` names, with one thread."""
+    if path == "pytorch":
+        return PlainEncoder
+    kernels: Library = request.getfixturevalue("kernels")
+    isa = path.partition(" ")[2] or None
+
+    def native(mimi: Mimi, slots: int, frames: int) -> Encoder:
+        return NativeEncoder(kernels, mimi, slots, frames, isa=isa)
+
+    return native
+
+
 @pytest.fixture(scope="session", params=EXACT + ROUNDED)
 def engine_of(models: tuple[Mimi, Lm], request: pytest.FixtureRequest) -> Callable[[int], SttEngine]:
     """A new engine with that many slots over the shared weights, stepped in each of the ways there are."""
-    how = stepper_of(request.param, request)
-    return lambda slots: SttEngine(*models, slots, how)
+    how = stepper_of(request.param, request), encoder_of(request.param, request)
+    return lambda slots: SttEngine(*models, slots, *how)
 
 
 @pytest.fixture(scope="session", params=EXACT)
 def exact_engine_of(models: tuple[Mimi, Lm], request: pytest.FixtureRequest) -> Callable[[int], SttEngine]:
     """In those ways that round no more than fp32 does."""
-    how = stepper_of(request.param, request)
-    return lambda slots: SttEngine(*models, slots, how)
+    how = stepper_of(request.param, request), encoder_of(request.param, request)
+    return lambda slots: SttEngine(*models, slots, *how)
 
 
 @pytest.fixture(scope="module", params=["pytorch", "float32"])
 def embedded(request: pytest.FixtureRequest) -> SttEngine:
     model = load_stt(device="cpu")
-    return SttEngine(model.mimi, model.lm, 2, stepper_of(request.param, request))
+    how = stepper_of(request.param, request), encoder_of(request.param, request)
+    return SttEngine(model.mimi, model.lm, 2, *how)

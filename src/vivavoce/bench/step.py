@@ -118,7 +118,7 @@ def _our_step(mimi: Mimi, lm: Lm, batch: int) -> Callable[[], object]:
         engine.open(slot)
     # Full context: every later step attends over all of it.
     engine._memory.position.fill_(lm.config.context)
-    engine._codec.transformer.position.fill_(mimi.config.context)
+    engine._codec.position.fill_(mimi.config.context)
     rng = np.random.default_rng(0)
     frames = {slot: (rng.standard_normal(FRAME_SIZE) * 0.1).astype(np.float32) for slot in range(batch)}
     return lambda: engine.step(frames)

@@ -20,6 +20,7 @@ from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
 from vivavoce.nn.sampling import choose
 
+from .codec import EncoderOf, fastest_encoder
 from .snapshot import Snapshot
 from .stepper import StepperOf, fastest
 
@@ -46,14 +47,21 @@ class SttEngine:
 
     TOGETHER: ClassVar = 16  # frames of a stream that `catch_up` takes at most
 
-    def __init__(self, mimi: Mimi, lm: Lm, slots: int, stepper_of: StepperOf = fastest) -> None:
+    def __init__(
+        self,
+        mimi: Mimi,
+        lm: Lm,
+        slots: int,
+        stepper_of: StepperOf = fastest,
+        encoder_of: EncoderOf = fastest_encoder,
+    ) -> None:
         if slots < 1:
             raise ValueError(f"an engine needs at least one slot, got {slots}")
         if lm.config.n_q > mimi.config.codebooks:
             raise ValueError(f"the LM hears {lm.config.n_q} codebooks, the codec has {mimi.config.codebooks}")
         self.mimi, self.lm, self.slots = mimi.eval(), lm.eval(), slots
         self.device = lm.embeddings.device
-        self._codec = mimi.encoder_state(slots, self.TOGETHER)
+        self._codec = encoder_of(mimi, slots, self.TOGETHER)
         self._memory = stepper_of(lm, slots, self.TOGETHER)
         self._text = torch.zeros(slots, dtype=torch.long, device=self.device)
         self._temperature = torch.zeros(slots, device=self.device)
@@ -101,7 +109,7 @@ class SttEngine:
         self._memory.prefill(text, codes, slot, first)
         if len(snapshot.audio):
             audio = self._clean(snapshot.audio.reshape(1, -1).copy())
-            self.mimi.prefill(audio, self._codec, slot, snapshot.frames - len(snapshot.audio))
+            self._codec.prefill(audio, slot, snapshot.frames - len(snapshot.audio))
 
     def _take(self, slot: int, temperature: float, seed: int) -> None:
         assert 0 <= slot < self.slots and slot not in self._open, f"slot {slot} is not free"
@@ -165,7 +173,7 @@ class SttEngine:
         slots = sorted(frames)
         rows = Rows(slots, self.device)
         audio = self._clean(np.stack([frames[slot].reshape(-1) for slot in slots]))
-        return rows, self.mimi.encode(audio, self._codec, rows, self.lm.config.n_q)
+        return rows, self._codec.encode(rows, audio, self.lm.config.n_q)
 
     def _clean(self, audio: NDArray[np.float32]) -> Tensor:
         # A frame must never hurt its neighbours: NaN or infinity would stay in the shared buffers for good.

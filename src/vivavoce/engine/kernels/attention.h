@@ -13,7 +13,9 @@ struct Ring {
     int32_t format, capacity, padded, width;
 };
 
-static inline Ring ring_of(const Memory& memory, const Model& model, int layer, int64_t slot, int head) {
+// Sizes: head_count and head_width of a Model or a CodecTransformer.
+template <class Sizes>
+static inline Ring ring_of(const Memory& memory, const Sizes& model, int layer, int64_t slot, int head) {
     const int64_t index = ((int64_t)layer * memory.slots + slot) * model.head_count + head;
     const int64_t at = row_bytes(memory.format, memory.padded) * model.head_width * index, scale = index * memory.padded;
     const bool bytes = memory.format == INT8;

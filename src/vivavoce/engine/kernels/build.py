@@ -19,6 +19,7 @@ ISAS: dict[str, list[str]] = {  # the instruction sets of a processor's kind, ea
     "avx512": AVX512,
     "avx512_bf16": [*AVX512, "-mavx512bf16"],
 }
+PARTS = ("abi", "codec_abi", "crew")  # compiled once; isa.cpp once for every instruction set
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wno-psabi", "-pthread"]
 
 
@@ -42,7 +43,7 @@ def build(folder: Path, flags: Sequence[str] = ()) -> Path:
         scratch = Path(name)
         isas = list(_isas(compiler, scratch, flags))
         known = [f"-DWITH_{isa}" for isa in isas]
-        parts = [_compile(compiler, part, scratch / f"{part}.o", [*flags, *known]) for part in ("abi", "crew")]
+        parts = [_compile(compiler, part, scratch / f"{part}.o", [*flags, *known]) for part in PARTS]
         objects = [*parts, *(scratch / f"{isa}.o" for isa in isas)]
         linked = scratch / target.name
         _run([*compiler, "-shared", "-pthread", *flags, *map(str, objects), "-o", str(linked)])

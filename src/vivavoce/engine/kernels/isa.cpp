@@ -1,6 +1,7 @@
-// The whole step for one instruction set: compiled once for each row of build.py's table, with ISA its name. Everything
-// but that one function is local to this file, so that no code of a newer set is ever linked in place of an older one's.
+// The whole steps for one instruction set: compiled once for each row of build.py's table, with ISA its name. Everything
+// but these few functions is local to this file, so that no code of a newer set is ever linked in place of an older one's.
 #include <stddef.h>
+#include "codec.h"
 #include "crew.h"
 #include "model.h"
 
@@ -12,8 +13,14 @@ namespace {
 #include "part.h"
 #include "cross.h"
 #include "step.h"
+#include "codec_rows.h"
+#include "codec_conv.h"
+#include "codec_step.h"
+#include "codec_quantiser.h"
+#include "codec_encoder.h"
 }  // namespace
 
-#define NAME_(isa) vivavoce_step_##isa
-#define NAME(isa) NAME_(isa)
-void NAME(ISA)(const void* step, int thread) { Stepping(*(const Step*)step, thread).run(); }
+#define NAME_(what, isa) vivavoce_##what##_##isa
+#define NAME(what, isa) NAME_(what, isa)
+void NAME(step, ISA)(const void* step, int thread) { Stepping(*(const Step*)step, thread).run(); }
+void NAME(encode, ISA)(const void* step, int thread) { Encoding(*(const CodecStep*)step, thread).run(); }

@@ -22,7 +22,7 @@ class Packer:
               rotated: bool) -> structures.Layer:  # fmt: skip
         """Weights [outputs, inputs]; `rotated` layers turn queries and keys by their position."""
         query, key, value = qkv.detach().float().chunk(3)
-        turned = self._halves if rotated else self.in_heads
+        turned = self.in_halves if rotated else self.in_heads
         return structures.Layer(
             *(self.vector(norm) for norm in norms),
             self.matrix(torch.cat([turned(query), turned(key), self.in_heads(value)])),
@@ -31,8 +31,8 @@ class Packer:
             self.matrix(_padded_rows(outer.detach().float())),
         )
 
-    def matrix(self, weight: Tensor, format: Format | None = None) -> structures.Matrix:
-        packed = pack(weight, self.format if format is None else format)
+    def matrix(self, weight: Tensor, format: Format | None = None, to: int = GROUP) -> structures.Matrix:
+        packed = pack(weight, self.format if format is None else format, to)
         self._kept.append(packed)
         return packed.struct
 
@@ -55,7 +55,7 @@ class Packer:
         heads = weight.unflatten(0, (self.heads, self.head_dim))
         return F.pad(heads, (0, 0, 0, self.head_width - self.head_dim)).flatten(0, 1)
 
-    def _halves(self, weight: Tensor) -> Tensor:
+    def in_halves(self, weight: Tensor) -> Tensor:
         """Also with a head's even rows, which RoPE turns with the odd ones, in its first half."""
         pairs = weight.unflatten(0, (self.heads, self.head_dim // 2, 2)).transpose(1, 2)
         room = (self.head_width - self.head_dim) // 2

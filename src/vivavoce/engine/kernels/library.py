@@ -10,13 +10,14 @@ from functools import cache
 from pathlib import Path
 
 from . import build
+from .codec_structures import codec_layout
 from .structures import layout
 
 logger = logging.getLogger(__name__)
 
 
 class Library:
-    """The functions of abi.cpp."""
+    """The functions of abi.cpp and codec_abi.cpp."""
 
     def __init__(self, path: Path) -> None:
         self._functions = functions = ctypes.CDLL(str(path))
@@ -26,6 +27,10 @@ class Library:
         functions.vivavoce_dismiss.argtypes = [c_void_p]
         functions.vivavoce_step.argtypes = [c_int, *[c_void_p] * 5]
         assert functions.vivavoce_layout() == layout(), "structures.py and model.h differ"
+        functions.vivavoce_codec_layout.restype = c_int64
+        functions.vivavoce_encode.argtypes = [c_int, *[c_void_p] * 5]
+        assert functions.vivavoce_codec_layout() == codec_layout(), "codec_structures.py and codec.h differ"
+        self.encode = functions.vivavoce_encode
         self.crew, self.dismiss, self.step = (
             functions.vivavoce_crew,
             functions.vivavoce_dismiss,

@@ -45,9 +45,9 @@ def padded(size: int, to: int) -> int:
     return -(-size // to) * to
 
 
-def pack(weight: Tensor, format: Format) -> Packed:
-    """weight [outputs, inputs] of any dtype; both sizes are padded with zeros."""
-    outputs, inputs = padded(weight.shape[0], CHANNELS), padded(weight.shape[1], GROUP)
+def pack(weight: Tensor, format: Format, to: int = GROUP) -> Packed:
+    """weight [outputs, inputs] of any dtype; both sizes are padded with zeros, inputs to a multiple of `to`."""
+    outputs, inputs = padded(weight.shape[0], CHANNELS), padded(weight.shape[1], max(to, format.step))
     dtype = {Format.FLOAT32: torch.float32, Format.BFLOAT16: torch.bfloat16}.get(format, torch.uint8)
     line = format.step // 2 if format is Format.INT4 else format.step
     data = allocate(outputs * inputs // (format.step // line), dtype)

@@ -1,0 +1,141 @@
+"""Mimi of an engine on the CPU: packed weights, every slot's memory, one native call a step for each half."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+
+import torch
+from torch import Tensor
+
+from vivavoce.nn.mimi import Mimi
+from vivavoce.nn.rows import Rows
+
+from . import codec_structures, codec_weights
+from .codec_weights import Convolutions, Weights
+from .library import Library
+from .packing import CHANNELS, Format, padded
+from .rings import Rings
+from .scratch import Scratch, own_of
+from .weights import Precision
+
+PROBLEMS = {1: "a slot", 2: "the number of frames", 3: "the number of codebooks"}
+SLACK = 64  # numbers that a vector may read behind a buffer
+
+
+class NativeEncoder:
+    """`Encoder` over one codec for `slots` streams that bring at most `frames` frames a call.
+
+    `isa` names an instruction set of `Library.isas`; None is the best.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        mimi: Mimi,
+        slots: int,
+        frames: int,
+        precision: Precision | None = None,
+        threads: int = 1,
+        isa: str | None = None,
+    ) -> None:
+        assert can_code(mimi), "the kernels know codecs in fp32 on the CPU"
+        precision = precision or Precision(Format.FLOAT32, Format.FLOAT32)
+        self._library, self._mimi, self._frames, self._threads = library, mimi, frames, threads
+        self._isa = library.isas[isa] if isa else next(iter(library.isas.values()))
+        self._weights = Weights(mimi, precision.weights)
+        self._struct, self._convolutions = codec_weights.encoder(self._weights, mimi)
+        self._memory = Memory(self._struct.transformer, self._convolutions, precision.memory, slots, frames)
+        self._scratch = CodecScratch(self._weights, self._convolutions, self._memory.rings, mimi.config.bins, threads)
+        self._crew = library.crew(threads)
+        weakref.finalize(self, library.dismiss, self._crew)
+
+    @property
+    def position(self) -> Tensor:
+        """Of each slot in the transformer, two a frame, int64 [slots]."""
+        return self._memory.position
+
+    def reset(self, slot: int) -> None:
+        """Nothing was heard."""
+        self._memory.reset(slot)
+
+    def prefill(self, audio: Tensor, slot: int, frame: int) -> None:
+        """`slot`, which was reset, hears audio float [1, frames * frame_size], as from frame `frame` on."""
+        self._memory.position[slot] = self._memory.oldest[slot] = 2 * frame
+        for part in audio.split(self._frames * self._mimi.config.frame_size, 1):
+            self.encode(Rows([slot]), part, 0)
+
+    def encode(self, rows: Rows, audio: Tensor, codebooks: int) -> Tensor:
+        """audio float [B, frames * frame_size] to codes int64 [B, frames, codebooks]."""
+        size = self._mimi.config.frame_size
+        assert audio.dtype == torch.float32 and audio.shape[1] % size == 0, f"{audio.shape[1]} samples of {audio.dtype}"
+        audio = audio.contiguous()
+        codes = torch.empty(len(audio), audio.shape[1] // size, codebooks, dtype=torch.long)
+        batch, count = codes.shape[:2]
+        work = self._scratch.of(batch, count)
+        call = self._memory.call(rows, audio, codes)
+        arguments = self._struct, self._memory.rings.struct, call, work
+        problem = self._library.encode(self._isa, self._crew, *map(ctypes.addressof, arguments))
+        if problem:
+            raise IndexError(f"{PROBLEMS[problem]} is out of bounds: {rows.index.tolist()}, {list(codes.shape)}")
+        return codes
+
+
+class Memory:
+    """What is remembered of every slot: the tails of the convolutions and the ring of the transformer."""
+
+    def __init__(
+        self,
+        model: codec_structures.CodecTransformer,
+        convolutions: Convolutions,
+        format: Format,
+        slots: int,
+        frames: int,
+    ) -> None:
+        self.position = torch.zeros(slots, dtype=torch.long)
+        self.oldest = torch.zeros(slots, dtype=torch.long)
+        self.tails = torch.zeros(slots, convolutions.tail_size)
+        capacity = model.context + 2 * frames - 1
+        self.rings = Rings(model.layer_count, slots, model.head_count, model.head_width, capacity, format)
+
+    def reset(self, slot: int) -> None:
+        """What the ring holds stays, finite numbers that take a share of exactly zero."""
+        self.position[slot] = self.oldest[slot] = 0
+        self.tails[slot] = 0
+
+    def call(self, rows: Rows, audio: Tensor, codes: Tensor) -> codec_structures.CodecCall:
+        """audio [B, count * frame_size], codes [B, count, codebooks], both contiguous."""
+        batch, count, codebooks = codes.shape
+        return codec_structures.CodecCall(
+            rows.index.data_ptr(), audio.data_ptr(), codes.data_ptr(), self.position.data_ptr(),
+            self.oldest.data_ptr(), self.tails.data_ptr(), batch, count, codebooks, self.tails.shape[1],
+        )  # fmt: skip
+
+
+class CodecScratch:
+    """What calls work in; grows to the largest one."""
+
+    def __init__(self, weights: Weights, convolutions: Convolutions, rings: Rings, bins: int, threads: int) -> None:
+        widest, width = weights.widest, weights.head_width
+        self._rows = Scratch(widest, widest, widest, width, own_of(widest, width, rings), threads)
+        self._joined, self._bins, self._threads = convolutions.joined, padded(bins, CHANNELS), threads
+        self._region = padded(convolutions.region + SLACK, CHANNELS)
+        self._batch = self._count = 0
+
+    def of(self, batch: int, count: int) -> codec_structures.CodecWorkspace:
+        """For so many streams of so many frames each."""
+        if batch > self._batch or count > self._count:
+            self._batch, self._count = max(batch, self._batch), max(count, self._count)
+            frames, joined = self._batch * self._count, self._joined(self._count) + SLACK
+            sizes = self._threads * 4 * self._region, self._batch * joined, frames * self._bins
+            self._memory = [torch.zeros(size) for size in sizes]
+            addresses = [memory.data_ptr() for memory in self._memory]
+            rows = self._rows.of(2 * frames)
+            self._struct = codec_structures.CodecWorkspace(rows, *addresses, self._region, joined)
+        return self._struct
+
+
+def can_code(mimi: Mimi) -> bool:
+    """Whether the kernels know this kind of codec."""
+    weight, config = mimi.downsample.weight, mimi.config
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and config.dimension % (2 * config.heads) == 0

@@ -1,0 +1,55 @@
+// What the codec does to single numbers: ELU and GELU; and who shares a piece of its work.
+#pragma once
+
+// Who shares a piece of work: the whole crew, or a thread by itself.
+struct Team {
+    int thread, threads;
+    Crew* crew;
+
+    Range mine(int count) const { return share(count, thread, threads); }
+    void wait() const {
+        if (threads > 1) crew_wait(crew);
+    }
+};
+
+// x, or e^x - 1 where x < 0; near zero as exact as x
+static inline Floats elu(Floats x) {
+    const Floats low = larger(smaller(x, Floats{}), all(-87.0f));
+    const Ints power = rounded(low * 1.44269504f);
+    const Floats n = converted(power), f = low - n * 0.693359375f + n * 2.12194440e-4f;
+    Floats p = all(1.9875691500e-4f);
+    p = p * f + 1.3981999507e-3f;
+    p = p * f + 8.3334519073e-3f;
+    p = p * f + 4.1665795894e-2f;
+    p = p * f + 1.6666665459e-1f;
+    p = p * f + 0.5f;
+    const Floats scale = floats((power + 127) << 23);
+    return larger(x, Floats{}) + ((p * f * f + f) * scale + (scale - 1.0f));
+}
+
+// Rational function of Eigen's, some units of the last place; beyond 4 it is 1.
+static inline Floats error_function(Floats x) {
+    x = smaller(larger(x, all(-4.0f)), all(4.0f));
+    const Floats s = x * x;
+    Floats p = all(-2.72614225801306e-10f);
+    p = p * s + 2.77068142495902e-08f;
+    p = p * s + -2.10102402082508e-06f;
+    p = p * s + -5.69250639462346e-05f;
+    p = p * s + -7.34990630326855e-04f;
+    p = p * s + -2.95459980854025e-03f;
+    p = p * s + -1.60960333262415e-02f;
+    Floats q = all(-1.45660718464996e-05f);
+    q = q * s + -2.13374055278905e-04f;
+    q = q * s + -1.68282697438203e-03f;
+    q = q * s + -7.37332916720468e-03f;
+    q = q * s + -1.42647390514189e-02f;
+    return x * p / q;
+}
+
+static inline Floats gelu(Floats x) { return x * 0.5f * (1.0f + error_function(x * 0.707106781f)); }
+
+// The first `count` numbers of a vector, all of it when there are as many.
+static inline void store_some(float* to, Floats v, int count) {
+    if (count >= LANES) return store(to, v);
+    __builtin_memcpy(to, &v, (size_t)count * 4);
+}

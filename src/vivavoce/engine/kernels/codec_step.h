@@ -1,0 +1,133 @@
+// What both halves of the codec do with all rows together: the rows of a convolution, products, the transformer.
+//
+//   for each layer: x += out(attend(rotate(qkv(norm1 x)))) * scale1, x += outer(gelu(inner(norm2 x))) * scale2
+//
+// Two positions a frame; threads share rows, blocks and heads as part.h has it.
+#pragma once
+
+struct CodecStepping : Part {
+    const CodecTransformer& model;
+    const Memory& ring;
+    const CodecCall& call;
+    const CodecWorkspace& scratch;
+    const Part framewise;  // with a row for each frame
+    const Team team, alone;
+
+    CodecStepping(const CodecStep& s, const CodecTransformer& sizes, int t)
+        : Part(s.crew, s.work->rows, t, 2 * s.call->batch * s.call->count, sizes.dim, sizes.width), model(sizes), ring(*s.ring),
+          call(*s.call), scratch(*s.work), framewise(s.crew, s.work->rows, t, rows / 2, sizes.dim, sizes.width),
+          team{t, threads, s.crew}, alone{0, 1, nullptr} {}
+
+    float* tails_of(int stream) const { return call.tails + call.slots[stream] * call.tail_size; }
+    float* joined_of(int stream) const { return scratch.joined + stream * scratch.joined_stride; }
+
+    // Packs one row of `count` numbers as inputs of `w`, zeros behind them.
+    void put_row(const Matrix& w, const float* x, int count, int64_t row) const {
+        if (count < w.inputs) {
+            __builtin_memcpy(own, x, (size_t)count * 4);
+            for (int i = count; i < w.inputs; i++) own[i] = 0;
+            x = own;
+        }
+        pack(x, w.format, w.inputs, work.packed + row * row_bytes(w.format, w.inputs), work.scales + row, work.sums + row);
+    }
+    Inputs rows_of(const Matrix& w) const {
+        return {work.packed, row_bytes(w.format, w.inputs), work.scales, work.sums, 1};
+    }
+
+    // `dim` numbers of each frame.
+    Inputs put_frames(const float* from, int stride, const Matrix& w) const {
+        const Range my = mine(framewise.rows);
+        for (int row = my.from; row < my.to; row++) put_row(w, from + (int64_t)row * stride, dim, row);
+        wait();
+        return rows_of(w);
+    }
+
+    // Packs the windows of every stream's joined buffer, and keeps its tail.
+    Inputs windows(const Conv& c) const {
+        const int each = call.count * c.rows;
+        const Range my = mine(call.batch * each), streams = mine(call.batch);
+        for (int row = my.from; row < my.to; row++)
+            put_row(c.w, joined_of(row / each) + (int64_t)(row % each) * c.step, c.kept + c.step, row);
+        for (int i = streams.from; i < streams.to; i++) keep_tail(c, joined_of(i), each, tails_of(i));
+        wait();
+        return rows_of(c.w);
+    }
+
+    void begin_joined(const Conv& c) const {
+        const Range streams = mine(call.batch);
+        for (int i = streams.from; i < streams.to; i++) begin_with_tail(c, tails_of(i), joined_of(i));
+    }
+
+    // Results of a convolution over packed windows: put(stream, at, v, count) as of `convolve`.
+    template <class Put> void convolve_rows(const Conv& c, const Inputs& x, Put put) const {
+        const int each = call.count * c.rows;
+        const Range my = mine(c.w.outputs / CHANNELS);
+        product(c.w, x, call.batch * each, my.from, my.to, [&](int row, int block, int blocks, const float* values) {
+            const int64_t at = (int64_t)(row % each) * c.width;
+            const int from = block * CHANNELS, to = from + blocks * CHANNELS < c.width ? from + blocks * CHANNELS : c.width;
+            for (int i = from; i < to; i += LANES)
+                put(row / each, at + i, load<Floats>(values + (i - from)) + load<Floats>(c.bias + i), to - i);
+        });
+        wait();
+    }
+
+    void activate(const Matrix& w, const Inputs& x) const {
+        multiply(w, x, 1, [this](int row, int block, int blocks, const float* values) {
+            float* to = work.wide + (int64_t)row * work.widest + block * CHANNELS;
+            for (int i = 0; i < blocks * CHANNELS; i += LANES) store(to + i, gelu(load<Floats>(values + i)));
+        });
+    }
+
+    int64_t place_of(int row) const {
+        const int each = 2 * call.count;
+        return call.position[call.slots[row / each]] + row % each;
+    }
+
+    void turns() const {
+        const Range my = mine(rows);
+        const int half = model.head_width / 2;
+        for (int row = my.from; row < my.to; row++)
+            for (int i = 0; i < half; i++) {
+                const double angle = (double)place_of(row) * model.frequencies[i];
+                work.cosine[row * half + i] = (float)__builtin_cos(angle);
+                work.sine[row * half + i] = (float)__builtin_sin(angle);
+            }
+    }
+
+    // Every position of a call is in the ring before the first one attends: it has room for them.
+    void attention(int layer) const {
+        const Range my = mine(call.batch * model.head_count);
+        const int each = 2 * call.count, wide = model.head_width, half = wide / 2, all = model.head_count * wide;
+        const float scale = 1.0f / __builtin_sqrtf((float)model.head_dim);
+        for (int task = my.from; task < my.to; task++) {
+            const int stream = task / model.head_count, head = task % model.head_count;
+            const int64_t slot = call.slots[stream];
+            const Ring here = ring_of(ring, model, layer, slot, head);
+            for (int row = stream * each; row < (stream + 1) * each; row++) {
+                float* q = work.wide + (int64_t)row * work.widest + head * wide;
+                rotate(q, work.cosine + row * half, work.sine + row * half, half, scale);
+                rotate(q + all, work.cosine + row * half, work.sine + row * half, half, 1);
+                keep(here, (int)(place_of(row) % here.capacity), q + all, q + 2 * all);
+            }
+            for (int row = stream * each; row < (stream + 1) * each; row++) {
+                const int64_t position = place_of(row), age = position + 1 - call.oldest[slot];
+                attend(here, work.wide + (int64_t)row * work.widest + head * wide, position,
+                       (int)(age < model.context ? age : model.context), own,
+                       work.attended + (int64_t)row * model.layers[layer].out.inputs + head * wide);
+            }
+        }
+        wait();
+    }
+
+    void transform() const {
+        turns();
+        for (int i = 0; i < model.layer_count; i++) {
+            const CodecLayer& layer = model.layers[i];
+            store_into(work.wide, work.widest, layer.qkv, packed(work.hidden, width, layer.norm1, layer.qkv, layer.bias1));
+            attention(i);
+            add_to_hidden(layer.out, packed(work.attended, layer.out.inputs, nullptr, layer.out));
+            activate(layer.inner, packed(work.hidden, width, layer.norm2, layer.inner, layer.bias2));
+            add_to_hidden(layer.outer, packed(work.wide, work.widest, nullptr, layer.outer));
+        }
+    }
+};

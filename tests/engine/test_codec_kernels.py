@@ -1,0 +1,167 @@
+"""The codec's native kernels against the PyTorch path: every instruction set of this machine, any shape."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from vivavoce.audio import load
+from vivavoce.checkpoints import load_stt
+from vivavoce.engine.codec import PlainEncoder, fastest_encoder
+from vivavoce.engine.kernels import library
+from vivavoce.engine.kernels.codec import NativeEncoder, can_code
+from vivavoce.engine.kernels.library import Library
+from vivavoce.nn.mimi import Mimi, MimiConfig
+from vivavoce.nn.rows import Rows
+
+from .conftest import MIMI
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.flac"
+FRAMES = 3  # of a call at most
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> MimiConfig:
+    """Sizes that are multiples of nothing but what the model asks for."""
+    heads, ratios = draw(st.integers(1, 3)), draw(st.lists(st.integers(1, 5), min_size=1, max_size=3))
+    kernel = st.integers(1, 4)
+    return MimiConfig(
+        encoder_filters=2 * draw(st.integers(1, 9)),
+        decoder_filters=2 * draw(st.integers(1, 9)),
+        ratios=tuple(ratios),
+        kernels=(draw(st.integers(1, 8)), draw(kernel), draw(kernel)),
+        dimension=heads * draw(st.sampled_from([2, 6, 16, 18])),
+        encoder_layers=draw(st.integers(1, 2)),
+        decoder_layers=draw(st.integers(1, 2)),
+        hidden=draw(st.integers(1, 70)),
+        codebooks=draw(st.integers(2, 6)),
+        bins=draw(st.integers(1, 70)),
+        codebook_dim=draw(st.integers(1, 40)),
+        heads=heads,
+        context=draw(st.integers(1, 20)),
+        max_period=draw(st.sampled_from([100.0, 10_000.0])),
+    )
+
+
+def codec(config: MimiConfig, seed: int = 0) -> Mimi:
+    """Random weights, and codebooks of the size of what they quantise."""
+    torch.manual_seed(seed)
+    mimi = Mimi(config).eval().requires_grad_(False)
+    for name, parameter in mimi.named_parameters():
+        if parameter.ndim >= 2:
+            nn.init.normal_(parameter, std=1.5 * max(1, parameter[0].numel()) ** -0.5)
+        else:
+            nn.init.normal_(parameter, 0.0 if "bias" in name else 1.0, 0.2)
+    latent = mimi.latent(torch.randn(1, 20 * config.frame_size))
+    for half in (mimi.quantizer.semantic, mimi.quantizer.acoustic):
+        half.codebooks.normal_(std=float(half.project_in(latent).std()))
+    return mimi
+
+
+def some_calls(config: MimiConfig, slots: int, calls: int, seed: int) -> list[tuple[Rows, Tensor]]:
+    """What random slots hear."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(calls):
+        batch, count = rng.integers(1, slots + 1), rng.integers(1, FRAMES + 1)
+        sound = rng.standard_normal((batch, count * config.frame_size)).astype(np.float32)
+        made.append((Rows(sorted(rng.permutation(slots)[:batch].tolist())), torch.from_numpy(sound)))
+    return made
+
+
+def equal_but_for_ties(ours: Tensor, theirs: Tensor) -> bool:
+    """Codes of which the sixth decimal may have decided; after one that differs, all later ones of the chain may."""
+    return float((ours != theirs).any(-1).float().mean()) < 0.02
+
+
+@given(config=shapes(), slots=st.integers(1, 5), seed=st.integers(0, 9))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_any_shape_gives_pytorchs_codes_on_every_instruction_set(
+    kernels: Library, config: MimiConfig, slots: int, seed: int
+) -> None:
+    """In calls of random slots and frames, beyond the context, some slots opened again or restored on the way."""
+    mimi, rng = codec(config, seed), np.random.default_rng(seed)
+    plain = PlainEncoder(mimi, slots, FRAMES)
+    natives = [NativeEncoder(kernels, mimi, slots, FRAMES, isa=isa) for isa in kernels.isas]
+    told: list[list[Tensor]] = [[] for _ in kernels.isas]
+    expected = []
+    for rows, sound in some_calls(config, slots, 10, seed):
+        if rng.random() < 0.4:
+            slot, first = int(rng.integers(slots)), int(rng.integers(0, 10_000))
+            past = torch.from_numpy(rng.standard_normal((1, int(rng.integers(1, 12)) * config.frame_size)))
+            for encoder in (plain, *natives):
+                encoder.reset(slot)
+                if first % 2:
+                    encoder.prefill(past.float(), slot, first)
+        expected.append(plain.encode(rows, sound, config.codebooks).flatten(0, 1))
+        for native, codes in zip(natives, told, strict=True):
+            codes.append(native.encode(rows, sound, config.codebooks).flatten(0, 1))
+            assert torch.equal(native.position, plain.position)
+    for codes in told:
+        assert equal_but_for_ties(torch.cat(codes), torch.cat(expected))
+
+
+def test_neither_neighbours_nor_frames_at_once_nor_threads_change_a_bit(kernels: Library) -> None:
+    """Compared are the rings, which hold what the last digit of every layer has made."""
+    mimi = codec(MIMI)
+    for isa in kernels.isas:
+        together = NativeEncoder(kernels, mimi, 7, 4, threads=3, isa=isa)
+        alone = NativeEncoder(kernels, mimi, 1, 4, isa=isa)
+        sound = torch.randn(7, 24 * MIMI.frame_size, generator=torch.Generator().manual_seed(0))
+        whole = [together.encode(Rows(range(7)), part, 5) for part in sound.split(4 * MIMI.frame_size, 1)]
+        single = [alone.encode(Rows([0]), part[5:6], 5) for part in sound.split(MIMI.frame_size, 1)]
+        assert torch.equal(torch.cat(whole, 1)[5:6], torch.cat(single, 1))
+        rings = [encoder._memory.rings.tensors for encoder in (alone, together)]
+        for mine, theirs in zip(*rings, strict=True):
+            assert mine.any()
+            assert torch.equal(mine.view(MIMI.encoder_layers, -1), theirs.view(MIMI.encoder_layers, 7, -1)[:, 5])
+        assert torch.equal(alone._memory.tails[0], together._memory.tails[5])
+
+
+def test_a_slot_or_a_frame_or_a_codebook_too_many_is_told_and_nothing_is_heard(kernels: Library) -> None:
+    native = NativeEncoder(kernels, codec(MIMI), 2, FRAMES)
+    for slot, frames, codebooks, told in (
+        (2, 1, 5, "a slot"),
+        (0, FRAMES + 1, 5, "the number of frames"),
+        (0, 1, 6, "the number of codebooks"),
+    ):
+        with pytest.raises(IndexError, match=f"^{told} is out of bounds"):
+            native.encode(Rows([slot]), torch.zeros(1, frames * MIMI.frame_size), codebooks)
+    assert native.position.tolist() == [0, 0]
+
+
+def test_every_code_of_the_example_is_pytorchs(kernels: Library) -> None:
+    mimi = load_stt(device="cpu").mimi
+    sound = torch.from_numpy(load(EXAMPLE))
+    sound = sound[: len(sound) // 1920 * 1920].clone()
+    with torch.inference_mode():
+        expected = mimi.encode(sound[None])[0]
+        native = NativeEncoder(kernels, mimi, 1, 16)
+        codes = torch.cat([native.encode(Rows([0]), part[None], 16)[0] for part in sound.split(16 * 1920)])
+    assert len(expected[:, 0].unique()) > 20
+    assert torch.equal(codes, expected)
+
+
+def test_without_a_compiler_pytorch_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(library, "_folders", lambda: [tmp_path])
+    library.library.cache_clear()
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert isinstance(fastest_encoder(codec(MIMI), 1, 1), PlainEncoder)
+    finally:
+        library.library.cache_clear()
+
+
+def test_a_codec_in_half_precision_is_pytorchs(kernels: Library) -> None:
+    assert can_code(codec(MIMI))
+    assert not can_code(codec(MIMI).half())
