@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vivavoce.checkpoints import SttModel
+from vivavoce.engine.codec import EncoderOf, PlainEncoder, fastest_encoder
 from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
 
@@ -28,12 +29,21 @@ def peer(model: SttModel, moshi: Callable[[SttModel], Any]) -> Any:
     return codec
 
 
-@torch.no_grad()
-def streamed(mimi: Mimi, audio: Tensor) -> Tensor:
+Streamed = Callable[[Mimi, Tensor], Tensor]
+
+
+@pytest.fixture(params=[PlainEncoder, fastest_encoder], ids=["pytorch", "native"])
+def streamed(request: pytest.FixtureRequest) -> Streamed:
     """Codes [frames, codebooks], one frame a call."""
-    state, rows = mimi.encoder_state(1), Rows([0])
-    frames = audio.split(mimi.config.frame_size, 1)
-    return torch.cat([mimi.encode(frame, state, rows)[0] for frame in frames])
+    encoder_of: EncoderOf = request.param
+
+    @torch.no_grad()
+    def codes(mimi: Mimi, audio: Tensor) -> Tensor:
+        encoder, rows = encoder_of(mimi, 1, 1), Rows([0])
+        frames = audio.split(mimi.config.frame_size, 1)
+        return torch.cat([encoder.encode(rows, frame, mimi.config.codebooks)[0] for frame in frames])
+
+    return codes
 
 
 @torch.no_grad()
@@ -42,13 +52,13 @@ def streamed_by_moshi(peer: Any, audio: Tensor) -> Tensor:
         return torch.cat([peer.encode(frame[None]) for frame in audio.split(1920, 1)], -1)[0].T
 
 
-def test_random_weights_give_codes_that_vary(model: SttModel, audio: Callable[..., Tensor]) -> None:
+def test_random_weights_give_codes_that_vary(streamed: Streamed, model: SttModel, audio: Callable[..., Tensor]) -> None:
     codes = streamed(model.mimi, audio(4))
     assert all(len(codes[:, book].unique()) > 10 for book in range(codes.shape[1]))
 
 
 def test_streamed_codes_are_moshis_within_the_attention_window(
-    model: SttModel, peer: Any, audio: Callable[..., Tensor]
+    streamed: Streamed, model: SttModel, peer: Any, audio: Callable[..., Tensor]
 ) -> None:
     """Within, because moshi's ring then loses a key that its own offline pass sees (spec/model.md §1.9)."""
     sound = audio(model.mimi.config.context * 0.04)
@@ -56,7 +66,7 @@ def test_streamed_codes_are_moshis_within_the_attention_window(
 
 
 def test_codes_far_beyond_the_window_are_moshis_offline_codes(
-    model: SttModel, peer: Any, audio: Callable[..., Tensor]
+    streamed: Streamed, model: SttModel, peer: Any, audio: Callable[..., Tensor]
 ) -> None:
     sound = audio(6)
     with torch.no_grad():

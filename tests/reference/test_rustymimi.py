@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vivavoce.checkpoints import SttModel, save_stt
+from vivavoce.engine.codec import EncoderOf, PlainEncoder, fastest_encoder
 from vivavoce.nn.mimi import Mimi, MimiConfig
 from vivavoce.nn.rows import Rows
 
@@ -33,13 +34,13 @@ def file(model: SttModel, tokenizer: bytes, tmp_path_factory: pytest.TempPathFac
     return folder / "mimi.safetensors"
 
 
-@pytest.fixture(scope="module")
-def codes(model: SttModel, audio: Callable[..., Tensor]) -> Tensor:
+@pytest.fixture(scope="module", params=[PlainEncoder, fastest_encoder], ids=["pytorch", "native"])
+def codes(model: SttModel, audio: Callable[..., Tensor], request: pytest.FixtureRequest) -> Tensor:
     """Our codes [frames, 32], streamed two frames a call."""
-    mimi, rows = model.mimi, Rows([0])
-    state = mimi.encoder_state(1, frames=2)
+    encoder_of: EncoderOf = request.param
+    encoder, rows = encoder_of(model.mimi, 1, 2), Rows([0])
     with torch.no_grad():
-        chunks = [mimi.encode(chunk, state, rows)[0] for chunk in audio(SECONDS).split(2 * 1920, 1)]
+        chunks = [encoder.encode(rows, chunk, 32)[0] for chunk in audio(SECONDS).split(2 * 1920, 1)]
     return torch.cat(chunks)
 
 

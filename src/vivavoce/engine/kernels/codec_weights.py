@@ -19,6 +19,7 @@ from vivavoce.nn.transformer import GeluFeedForward, Layer, LayerScale, Transfor
 from . import codec_structures as structures
 from .layers import Packer
 from .packing import CHANNELS, Format, padded
+from .structures import Matrix
 
 WHOLE = CHANNELS  # what the inputs of a product are padded to where its rows are packed
 
