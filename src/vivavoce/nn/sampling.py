@@ -7,7 +7,7 @@ resume them (spec/model.md §5 asks for as much).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -62,6 +62,16 @@ class Sampling:
             nucleus=any(top_p),
             most=max(top_k) if all(top_k) else 0,
         )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the streams of a step choose their codes. A guided one has a second row, which hears no text."""
+
+    sampling: Sampling
+    keys: Tensor  # int64 [B, 1 + codebooks], of `keys`
+    guided: tuple[int, ...] = ()  # which streams have a second row
+    strength: Tensor = field(default_factory=lambda: torch.empty(0))  # fp32 [guided]: 1 would be the first row alone
 
 
 def draw(logits: Tensor, sampling: Sampling, key: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 // What Python calls (library.py): which instruction sets this machine has, and one step.
 #include "crew.h"
-#include "model.h"
+#include "depformer.h"
 
-#define DECLARE(isa) void vivavoce_step_##isa(const void*, int);
+#define DECLARE(isa)                           \
+    void vivavoce_step_##isa(const void*, int); \
+    void vivavoce_speak_##isa(const void*, int);
 DECLARE(plain)
 DECLARE(avx2)
 DECLARE(avx512)
@@ -11,7 +13,7 @@ DECLARE(avx512_bf16)
 namespace {
 struct Isa {
     const char* name;
-    Task step;
+    Task step, speak;
     bool (*here)();
 };
 
@@ -27,17 +29,19 @@ bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf
 
 const Isa ISAS[] = {  // the best first
 #ifdef WITH_avx512_bf16
-    {"avx512_bf16", vivavoce_step_avx512_bf16, has_avx512_bf16},
+    {"avx512_bf16", vivavoce_step_avx512_bf16, vivavoce_speak_avx512_bf16, has_avx512_bf16},
 #endif
 #ifdef WITH_avx512
-    {"avx512", vivavoce_step_avx512, has_avx512},
+    {"avx512", vivavoce_step_avx512, vivavoce_speak_avx512, has_avx512},
 #endif
 #ifdef WITH_avx2
-    {"avx2", vivavoce_step_avx2, has_avx2},
+    {"avx2", vivavoce_step_avx2, vivavoce_speak_avx2, has_avx2},
 #endif
-    {"plain", vivavoce_step_plain, always},
+    {"plain", vivavoce_step_plain, vivavoce_speak_plain, always},
 };
 constexpr int KINDS = sizeof ISAS / sizeof *ISAS;
+
+int64_t last_text(int64_t card, bool pairs) { return (pairs ? (card + 1) * (card + 2) : card + 1) - 1; }
 
 bool within(const int64_t* ids, int64_t count, int64_t least, int64_t most) {
     for (int64_t i = 0; i < count; i++)
@@ -60,6 +64,8 @@ int64_t vivavoce_layout() {
     return ((sizeof(Matrix) * 1000 + sizeof(Layer)) * 1000 + sizeof(Model)) * 1000000000 + (sizeof(Memory) * 1000 + sizeof(Call)) * 1000 + sizeof(Workspace);
 }
 
+int64_t vivavoce_speech_layout() { return sizeof(Depformer) * 1000 + sizeof(Speech); }
+
 Crew* vivavoce_crew(int threads) { return crew_of(threads); }
 void vivavoce_dismiss(Crew* crew) { crew_dismiss(crew); }
 
@@ -67,13 +73,22 @@ void vivavoce_dismiss(Crew* crew) { crew_dismiss(crew); }
 int vivavoce_step(int isa, Crew* crew, const Model* model, const Memory* memory, const Call* call, const Workspace* work) {
     const int64_t rows = (int64_t)call->batch * call->count;
     if (!within(call->slots, call->batch, 0, memory->slots - 1)) return 1;
-    const int64_t ids = model->text_card + 1;
-    if (!within(call->text, rows, -1, (model->pairs ? ids * (ids + 1) : ids) - 1)) return 2;
+    if (!within(call->text, rows, -1, last_text(model->text_card, model->pairs))) return 2;
     if (!within(call->codes, rows * model->codebooks, -1, model->card)) return 3;
     if (call->count < 1 || call->count > memory->capacity - model->context + 1) return 4;
     const Step step = {model, memory, call, work, crew};
     crew_run(crew, ISAS[isa].step, &step);
     for (int i = 0; i < call->batch; i++) call->position[call->slots[i]] += call->count;
+    return 0;
+}
+
+// 0, or what is out of bounds: 1 the number of rows, 2 the text, 3 a further row's stream.
+int vivavoce_speak(int isa, Crew* crew, const Depformer* model, const Memory* memory, const Speech* speech, const Workspace* work) {
+    if (speech->batch < 1 || speech->rows < speech->batch || speech->rows > memory->slots) return 1;
+    if (!within(speech->text, speech->batch, -1, last_text(model->text_card, model->pairs))) return 2;
+    if (!within(speech->guided, speech->rows - speech->batch, 0, speech->batch - 1)) return 3;
+    const SpeechStep step = {model, memory, speech, work, crew};
+    crew_run(crew, ISAS[isa].speak, &step);
     return 0;
 }
 }

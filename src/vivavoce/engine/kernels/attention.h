@@ -13,7 +13,7 @@ struct Ring {
     int32_t format, capacity, padded, width;
 };
 
-// Sizes: head_count and head_width of a Model or a CodecTransformer.
+// Sizes: what has a head_count and a head_width.
 template <class Sizes>
 static inline Ring ring_of(const Memory& memory, const Sizes& model, int layer, int64_t slot, int head) {
     const int64_t index = ((int64_t)layer * memory.slots + slot) * model.head_count + head;

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include "codec.h"
 #include "crew.h"
-#include "model.h"
+#include "depformer.h"
 
 namespace {
 #include "vector.h"
@@ -13,6 +13,8 @@ namespace {
 #include "part.h"
 #include "cross.h"
 #include "step.h"
+#include "draw.h"
+#include "speak.h"
 #include "codec_rows.h"
 #include "codec_conv.h"
 #include "codec_step.h"
@@ -23,4 +25,5 @@ namespace {
 #define NAME_(what, isa) vivavoce_##what##_##isa
 #define NAME(what, isa) NAME_(what, isa)
 void NAME(step, ISA)(const void* step, int thread) { Stepping(*(const Step*)step, thread).run(); }
+void NAME(speak, ISA)(const void* step, int thread) { Speaking(*(const SpeechStep*)step, thread).run(); }
 void NAME(encode, ISA)(const void* step, int thread) { Encoding(*(const CodecStep*)step, thread).run(); }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import build
 from .codec_structures import codec_layout
+from .speech_structures import speech_layout
 from .structures import layout
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,10 @@ class Library:
         functions.vivavoce_dismiss.argtypes = [c_void_p]
         functions.vivavoce_step.argtypes = [c_int, *[c_void_p] * 5]
         assert functions.vivavoce_layout() == layout(), "structures.py and model.h differ"
+        functions.vivavoce_speech_layout.restype = c_int64
+        functions.vivavoce_speak.argtypes = [c_int, *[c_void_p] * 5]
+        assert functions.vivavoce_speech_layout() == speech_layout(), "speech_structures.py and depformer.h differ"
+        self.speak = functions.vivavoce_speak
         functions.vivavoce_codec_layout.restype = c_int64
         functions.vivavoce_encode.argtypes = [c_int, *[c_void_p] * 5]
         assert functions.vivavoce_codec_layout() == codec_layout(), "codec_structures.py and codec.h differ"

@@ -57,12 +57,18 @@ class NativeLm:
         self._crew = library.crew(threads)
         weakref.finalize(self, library.dismiss, self._crew)
 
+    @property
+    def heard(self) -> list[Tensor]:
+        """Keys and values of all slots, as they lie."""
+        return self._rings.tensors
+
     def reset(self, slot: int) -> None:
-        """Nothing was heard. What the ring holds stays, finite numbers that take a share of exactly zero."""
+        """Nothing was heard. What the ring holds stays, numbers that take a share of exactly zero."""
         self.position[slot] = self._oldest[slot] = 0
 
     def condition(self, slot: int, fused: Fused) -> None:
-        """From now on `slot` is conditioned on this, of a batch of one."""
+        """From now on `slot`, which was reset, is conditioned on this, of a batch of one; it may be no numbers."""
+        self._rings.clear(slot)
         if self._added is None:
             self._added = torch.zeros(len(self.position), self._weights.struct.width)
         self._added[slot, : self._lm.config.dim] = 0 if fused.added is None else fused.added[0, 0]

@@ -31,6 +31,11 @@ class Rings:
         """All that is read of it."""
         return [self._keys, self._values, *self._scales]
 
+    def clear(self, slot: int) -> None:
+        """No NaN is left of what the slot heard: a share of zero hides any other number."""
+        for memory in self._scales[1:] or [self._values]:
+            memory.view(*self._shape, -1)[:, slot] = 0
+
     def fill(self, layer: int, slot: int, keys: Tensor, values: Tensor) -> None:
         """All positions of a slot: keys and values [heads, capacity, up to width]."""
         room, step = self.struct.padded - self.struct.capacity, self._format.step
