@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import pytest
 import torch
 from sentencepiece import SentencePieceProcessor
 
 from vivavoce.checkpoints import TtsConfig, TtsModel
 from vivavoce.engine import TtsEngine, TtsOptions, TtsOutput
+from vivavoce.engine.kernels.library import Library
+from vivavoce.engine.kernels.speech import NativeSpeech
+from vivavoce.engine.tts_stepper import PlainTts, TtsStepper, TtsStepperOf
 from vivavoce.nn.conditions import ConditionerConfig, Conditions, ConditionsConfig
 from vivavoce.nn.depformer import DepformerConfig
 from vivavoce.nn.lm import Lm, LmConfig
 from vivavoce.nn.mimi import Mimi
 
 from ..speech_models import speak
+from .conftest import PRECISIONS
 
 LM = LmConfig(
     dim=24, num_heads=3, num_layers=2, hidden=40, n_q=4, card=32, text_card=20, text_card_out=20, context=7,
@@ -27,6 +32,7 @@ VOICED = ConditionsConfig(
     24, (ConditionerConfig("speaker_wavs", 5), ConditionerConfig("cfg", 4, 2, ("1.0", "2.0"))),
     added=("cfg",), crossed=("speaker_wavs",), positions=True,
 )  # fmt: skip
+EngineOf = Callable[[TtsModel, int], TtsEngine]
 GREEDY: dict[str, float] = {"temperature": 0.0, "temperature_text": 0.0}
 
 
@@ -40,6 +46,18 @@ def speakers(mimi: Mimi) -> dict[str, TtsModel]:
         conditions.requires_grad_(False)
     pieces = SentencePieceProcessor()  # the engine does not read
     return {kind: TtsModel(SETTINGS, mimi, lm.eval(), conditions, pieces) for kind, (lm, conditions) in made.items()}
+
+
+def stepper_of(path: str, request: pytest.FixtureRequest) -> TtsStepperOf:
+    """PyTorch, or the kernels in some precision."""
+    if path == "pytorch":
+        return PlainTts
+    kernels: Library = request.getfixturevalue("kernels")
+
+    def native(lm: Lm, codebooks: int, rows: int, source: int) -> TtsStepper:
+        return NativeSpeech(kernels, lm, codebooks, rows, source, PRECISIONS[path])
+
+    return native
 
 
 def options_of(kind: str, number: int = 0, **how: float) -> TtsOptions:
@@ -61,9 +79,11 @@ def talk(engine: TtsEngine, slot: int, steps: int, act: Callable[[int], int] = a
     return [engine.step({slot: act})[slot] for _ in range(steps)]
 
 
-def alone(model: TtsModel, options: TtsOptions, steps: int, slot: int = 0, slots: int = 1) -> list[TtsOutput]:
+def alone(
+    engine_of: EngineOf, model: TtsModel, options: TtsOptions, steps: int, slot: int = 0, slots: int = 1
+) -> list[TtsOutput]:
     """What a stream says with an engine to itself."""
-    engine = TtsEngine(model, slots)
+    engine = engine_of(model, slots)
     engine.open(slot, options)
     return talk(engine, slot, steps)
 

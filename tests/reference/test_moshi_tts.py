@@ -18,12 +18,14 @@ from torch import Tensor
 from vivavoce.bench.step import moshi_info
 from vivavoce.checkpoints import TtsModel, save_tts
 from vivavoce.engine import TtsEngine, TtsOptions
+from vivavoce.engine.tts_stepper import PlainTts, TtsStepperOf, fastest_tts
 
 from ..speech_models import DISTILLED, PLAIN, small_tts
 
 pytest.importorskip("moshi.models.tts", reason="the reference package moshi is not installed")
 STEPS = 200
 SCRIPTS = [["viva voce by the living voice " * 30], ['by voice <break time="0.4s"/> living ' * 20, "viva " * 30]]
+STEPPERS = (PlainTts, fastest_tts)  # the second is native, where kernels are
 Peer = Callable[..., Any]
 
 
@@ -74,9 +76,11 @@ def said_by_moshi(peer: Any, attributes: list[Any], prefixes: list[Tensor] | Non
     return list(zip(result.logged_text_tokens, frames, strict=True))
 
 
-def said_by_us(model: TtsModel, peer: Any, options: list[TtsOptions], steps: int = STEPS) -> list[Any]:
+def said_by_us(
+    model: TtsModel, peer: Any, options: list[TtsOptions], steps: int = STEPS, how: TtsStepperOf = fastest_tts
+) -> list[Any]:
     """The same, and the audio [samples]; the streams share the engine's batch."""
-    engine, logged, frames, audio = TtsEngine(model, len(options)), [], [], []
+    engine, logged, frames, audio = TtsEngine(model, len(options), how), [], [], []
     states = [peer.machine.new_state(peer.prepare_script(script, padding_between=1)) for script in SCRIPTS]
     begins = [0 if option.prefix is None else len(option.prefix) for option in options]
     for slot, option in enumerate(options):
@@ -115,9 +119,11 @@ def test_text_and_codes_are_moshis_with_voices_and_distilled_guidance(
     peer, voices = moshi(distilled), [[voice(1)], [voice(2), voice(3)]]
     attributes = [conditioned(peer, some, cfg or 2.0, tmp_path) for some in voices]
     options = [TtsOptions(voices=tuple(some), cfg=cfg, temperature=0, temperature_text=0) for some in voices]
-    ours = said_by_us(distilled, peer, options)
-    assert_same(ours, said_by_moshi(peer, attributes), distilled.config.delay_steps)
-    assert not torch.equal(ours[0][1], ours[1][1])
+    theirs = said_by_moshi(peer, attributes)
+    for how in STEPPERS:
+        ours = said_by_us(distilled, peer, options, how=how)
+        assert_same(ours, theirs, distilled.config.delay_steps)
+        assert not torch.equal(ours[0][1], ours[1][1])
 
 
 def test_guidance_and_voice_change_what_is_said(distilled: TtsModel, moshi: Peer) -> None:
@@ -143,8 +149,9 @@ def test_text_and_codes_are_moshis_with_prefix_and_real_guidance(
         for i in range(2)
     ]
     begin = frames if prefixed else 0
-    ours = said_by_us(plain, peer, options, STEPS - begin)
-    assert_same(ours, theirs, plain.config.delay_steps, begin=begin)
+    for how in STEPPERS:
+        ours = said_by_us(plain, peer, options, STEPS - begin, how)
+        assert_same(ours, theirs, plain.config.delay_steps, begin=begin)
 
 
 def test_real_guidance_with_voices_is_moshis(tokenizer: bytes, moshi: Peer, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from vivavoce.checkpoints import TtsModel
 from vivavoce.core import TEXT_PAD
 from vivavoce.nn.delays import unskew
 from vivavoce.nn.rows import Rows
-from vivavoce.nn.sampling import Sampling, draw, keys
+from vivavoce.nn.sampling import Choice, Sampling, draw, keys
 
 from .tts_snapshot import TtsOptions, TtsSnapshot
+from .tts_stepper import TtsStepperOf, fastest_tts
 from .tts_stream import TtsStream, conditions_of, no_conditions
 
 Act = Callable[[int], int]
@@ -44,22 +45,19 @@ class TtsEngine:
     Where guidance is not distilled into the model, a guided stream takes a second row of the state and its time.
     """
 
-    def __init__(self, model: TtsModel, slots: int) -> None:
+    def __init__(self, model: TtsModel, slots: int, stepper_of: TtsStepperOf = fastest_tts) -> None:
         if slots < 1:
             raise ValueError(f"an engine needs at least one slot, got {slots}")
         if model.config.codebooks > model.mimi.config.codebooks:
             raise ValueError(
                 f"the LM speaks {model.config.codebooks} codebooks, the codec has {model.mimi.config.codebooks}"
             )
-        assert model.lm.depformer is not None, "a model that only hears"
         lm = model.lm.config
         self.model, self.slots, self.device = model, slots, model.lm.embeddings.device
-        self._depformer = model.lm.depformer
         self._delays = torch.tensor(lm.delays, device=self.device)
-        self._source = model.config.max_speakers * model.config.voice_frames if lm.cross_attention else 0
+        source = model.config.max_speakers * model.config.voice_frames if lm.cross_attention else 0
         rows = slots if model.guidances else 2 * slots  # row `slots + slot` is the one that guidance leads away from
-        self._memory = model.lm.state(rows, source=self._source)
-        self._added = torch.zeros(rows, 1, lm.dim, dtype=model.lm.embeddings.dtype, device=self.device)
+        self._memory = stepper_of(model.lm, model.config.codebooks, rows, source)
         self._decoder = model.mimi.decoder_state(slots)
         self._text = torch.zeros(slots, dtype=torch.long, device=self.device)
         self._columns = torch.zeros(slots, max(lm.delays) + 1, lm.n_q, dtype=torch.long, device=self.device)
@@ -119,9 +117,9 @@ class TtsEngine:
             return {}
         slots = sorted(acts)
         streams, rows = [self._streams[slot] for slot in slots], Rows(slots, self.device)
-        hidden = self._hear(slots, streams, rows)
+        hidden, logits = self._hear(slots, streams, rows)
         key = self._keys(streams)
-        sampled = self._sample_text(hidden[: len(slots)], streams, key)
+        sampled = self._sample_text(logits[: len(slots)], streams, key)
         tokens = [self._checked(acts[slot](choice)) for slot, choice in zip(slots, sampled, strict=True)]
         text = torch.tensor(tokens, device=self.device)
         columns = self._speak(hidden, text, streams, key)
@@ -151,10 +149,7 @@ class TtsEngine:
         conditions = [(slot, conditions_of(self.model, options))]
         conditions += [(self.slots + slot, no_conditions(self.model))] if stream.guided else []
         for row, fused in conditions:
-            self._memory.reset(row)
-            self._added[row] = 0 if fused.added is None else fused.added[0]
-            if fused.source is not None:
-                self.model.lm.transformer.attend(fused.source, self._memory, row)
+            self._memory.begin(row, fused)
         self._decoder.reset(slot)
         self._streams[slot] = stream
         return stream
@@ -179,11 +174,7 @@ class TtsEngine:
         if stream.guided:
             heard += [(self.slots + slot, *self._unguided(text, codes, positions, [stream.prefix_end]))]
         for row, ids, columns in heard:
-            if len(text):
-                embedded = self.model.lm.embed(ids[None], columns[None]) + self._added[row]
-                self.model.lm.transformer.prefill(embedded, self._memory, row, first)
-            else:
-                self._memory.position[row] = self._memory.oldest[row] = first
+            self._memory.prefill(ids[None], columns[None], row, first)
 
     def _unguided(self, text: Tensor, codes: Tensor, positions: Tensor, ends: Sequence[int]) -> tuple[Tensor, Tensor]:
         """text [k] and codes [k, n_q] as the row hears them that guidance leads away from (spec/model.md §4.5).
@@ -205,8 +196,8 @@ class TtsEngine:
             spoken = frames[None, :, : self.model.config.codebooks]
             self.model.mimi.prefill_decoder(spoken, self._decoder, slot, first)
 
-    def _hear(self, slots: list[int], streams: list[TtsStream], rows: Rows) -> Tensor:
-        """Hidden states [rows, dim] of all slots, and then of the second rows of those that are guided."""
+    def _hear(self, slots: list[int], streams: list[TtsStream], rows: Rows) -> tuple[Tensor, Tensor]:
+        """What all slots heard [rows, dim] and then the second rows of those that are guided, and text logits."""
         text, codes = rows.read(self._text), rows.read(self._columns)[:, -1]
         guided = [i for i, stream in enumerate(streams) if stream.guided]
         if guided:
@@ -215,17 +206,15 @@ class TtsEngine:
             null_text, null_codes = self._unguided(text[guided], codes[guided], positions, ends)
             text, codes = torch.cat([text, null_text]), torch.cat([codes, null_codes])
             rows = Rows([*slots, *(self.slots + slots[i] for i in guided)], self.device)
-        embedded = self.model.lm.embed(text[:, None], codes[:, None]) + rows.read(self._added)
-        return self.model.lm.hear(embedded, self._memory, rows)[:, 0]
+        return self._memory.hear(rows, text, codes)
 
     def _keys(self, streams: list[TtsStream]) -> Tensor:
         seeds, steps = [stream.options.seed for stream in streams], [stream.step for stream in streams]
         seed, step = (torch.tensor(column, device=self.device) for column in (seeds, steps))
         return keys(seed, step, 1 + self.model.config.codebooks)
 
-    def _sample_text(self, hidden: Tensor, streams: list[TtsStream], key: Tensor) -> list[int]:
+    def _sample_text(self, logits: Tensor, streams: list[TtsStream], key: Tensor) -> list[int]:
         options = [stream.options for stream in streams]
-        logits = self.model.lm.text_head(hidden).float()
         logits[:, TEXT_PAD] += torch.tensor([o.padding_bonus for o in options], device=self.device)
         temperature, top_k = [o.temperature_text for o in options], [o.top_k_text for o in options]
         how = Sampling.of(temperature, top_k, [0.0] * len(options), self.device)
@@ -239,8 +228,8 @@ class TtsEngine:
         if speaking:
             guided = [i for i, stream in enumerate(streams) if stream.guided]
             null = [len(streams) + guided.index(i) for i in speaking if streams[i].guided]
-            chosen = [streams[i] for i in speaking]
-            codes = self._generate(hidden[speaking], hidden[null], text[speaking], chosen, key[speaking])
+            choice = self._choice([streams[i] for i in speaking], key[speaking])
+            codes = self._memory.speak(hidden[[*speaking, *null]], text[speaking], choice)
             columns[speaking, : codes.shape[1]] = codes
         for i, stream in enumerate(streams):
             if stream.step < len(stream.forced):
@@ -248,24 +237,13 @@ class TtsEngine:
                 columns[i] = torch.where(own, columns[i], stream.forced[stream.step])
         return columns
 
-    def _generate(self, hidden: Tensor, null: Tensor, text: Tensor, streams: list[TtsStream], key: Tensor) -> Tensor:
-        """Codes int64 [B, codebooks] for hidden [B, dim]; `null` are the second rows of those that are guided."""
-        options, count = [stream.options for stream in streams], len(streams)
+    def _choice(self, streams: list[TtsStream], key: Tensor) -> Choice:
+        options = [stream.options for stream in streams]
         top_k = [0 if o.top_p else o.top_k for o in options]
         how = Sampling.of([o.temperature for o in options], top_k, [o.top_p for o in options], self.device)
-        guided = [i for i, stream in enumerate(streams) if stream.guided]
-        strength = hidden.new_tensor([streams[i].guidance for i in guided])[:, None]
-
-        def pick(logits: Tensor, k: int) -> Tensor:
-            if guided:
-                away = logits[count:]
-                logits = logits[:count].index_copy(0, where, away + (logits[guided] - away) * strength)
-            codes = draw(logits.float(), how, key[:, k + 1])
-            return torch.cat([codes, codes[guided]]) if guided else codes
-
-        where = torch.tensor(guided, dtype=torch.long, device=self.device)
-        hidden, text = (torch.cat(both) if guided else both[0] for both in ((hidden, null), (text, text[guided])))
-        return self._depformer.generate(hidden, text, pick, self.model.config.codebooks)[:count]
+        guided = tuple(i for i, stream in enumerate(streams) if stream.guided)
+        strength = torch.tensor([streams[i].guidance for i in guided], dtype=torch.float32, device=self.device)
+        return Choice(how, key, guided, strength)
 
     def _decode(self, slots: list[int], streams: list[TtsStream], newest: Tensor) -> dict[int, NDArray[np.float32]]:
         """One frame [frame_size] of each slot whose newest columns [B, max(delays) + 1, n_q] complete one."""
