@@ -23,6 +23,7 @@ from ..engine.stepper import PlainLm, Stepper
 from ..nn.lm import Lm
 from ..nn.rows import Rows
 from ..nn.sampling import choose
+from .peer import fill, fill_rings
 from .step import moshi_models
 
 __all__ = ["FORMATS", "STT_SHAPES", "LmRow", "compare_lm"]
@@ -79,24 +80,18 @@ def compare_lm(
 
 
 def _stepper(lm: Lm, way: str, slots: int, threads: int) -> Stepper:
-    """With noise for what was heard: memory that nobody has written is not read from memory."""
     precision = FORMATS[way]
     if precision is None:
         plain = PlainLm(lm, slots, 1)
         for ring in plain._state.rings:
-            _fill(ring.keys, ring.values)
+            fill(ring.keys, ring.values)
         return plain
     kernels = library()
     if kernels is None:
         raise UnsupportedError("there are no native kernels to measure: no C++ compiler")
     native = NativeLm(kernels, lm, slots, 1, precision, threads)
-    _fill(*native._rings.tensors)
+    fill(*native.heard)
     return native
-
-
-def _fill(*memory: torch.Tensor) -> None:
-    for part in memory:
-        part.random_(1, 255) if part.dtype == torch.uint8 else part.uniform_(0.01, 0.02)
 
 
 def _our_step(lm: Lm, stepper: Stepper, batch: int) -> Step:
@@ -121,10 +116,7 @@ def _their_step(lm: Any, batch: int, stack: ExitStack) -> Step:
     generator = LMGen(lm, use_sampling=False, temp=0.0, temp_text=0.0)
     stack.enter_context(generator.streaming(batch))
     stack.enter_context(torch.no_grad())
-    for module in lm.modules():
-        cache = getattr(getattr(module, "_streaming_state", None), "kv_cache", None)
-        if cache is not None:
-            _fill(cache.cache)
+    fill_rings(lm)
     codes = torch.randint(lm.card, (batch, lm.num_codebooks - 1, 1))
     return partial(_without_grad, generator.step, codes)
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..core import UnsupportedError
 
 
@@ -27,3 +29,17 @@ def moshi_info(folder: Path) -> Any:
         config_path=folder / "config.json",
         mimi_config_path=folder / "mimi.json",
     )
+
+
+def fill(*memory: torch.Tensor) -> None:
+    """With noise: memory that nobody has written is not read from memory."""
+    for part in memory:
+        part.random_(1, 255) if part.dtype == torch.uint8 else part.uniform_(0.01, 0.02)
+
+
+def fill_rings(lm: Any) -> None:
+    """Of a streaming LM of `moshi`."""
+    for module in lm.modules():
+        cache = getattr(getattr(module, "_streaming_state", None), "kv_cache", None)
+        if cache is not None:
+            fill(cache.cache)

@@ -17,7 +17,7 @@ from ..checkpoints.random_tts import random_tts
 from ..checkpoints.tts_model import CONTROL, GUIDANCE, SPEAKERS
 from ..core import TEXT_PAD
 from ..engine import TtsEngine, TtsOptions
-from .peer import moshi_info
+from .peer import fill, fill_rings, moshi_info
 
 Step = Callable[[], object]
 
@@ -47,6 +47,7 @@ def _our_step(model: TtsModel, batch: int) -> Step:
     for slot in range(batch):
         engine.open(slot, TtsOptions(voices, cfg=2.0 if model.guidances else 1.0, seed=slot))
     # Full context: every later step attends over all of it.
+    fill(*engine._memory.heard)
     engine._memory.position.fill_(model.lm.config.context)
     engine._decoder.transformer.position.fill_(model.mimi.config.context)
     for stream in engine._streams.values():
@@ -75,6 +76,7 @@ def _their_step(peers: tuple[Any, Any], model: TtsModel, batch: int, stack: Exit
     stack.enter_context(mimi.streaming(batch))
     stack.enter_context(generator.streaming(batch))
     stack.enter_context(torch.no_grad())
+    fill_rings(lm)
     nothing = torch.empty(batch, 0, 1, dtype=torch.long)
     for _ in range(max(model.lm.config.delays) + 1):  # nothing is decoded before
         generator.step(nothing)
