@@ -54,7 +54,10 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """ "Give me everything I said so far, now": stands among the chunks of a stream, answered by `Flushed`."""
+    """ "Give me everything I said so far, now": stands among the chunks of a stream, answered by `Flushed`.
+
+    Of speech to text it wants the words, of text to speech the audio, to its end.
+    """
 
     id: int | str
 
@@ -103,7 +106,7 @@ class TurnEnded:
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """Every word spoken before `flush(id)` has been given."""
+    """Every word, or all audio, of what came before `flush(id)` has been given."""
 
     id: int | str
 
@@ -145,7 +148,7 @@ class Cleared:
     time: float  # seconds of audio given so far
 
 
-SpeechEvent = WordSpoken | Speech | Cleared
+SpeechEvent = WordSpoken | Speech | Flushed | Cleared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +193,8 @@ class ExitCode(IntEnum):
 
 
 class Fault(Enum):
-    """Why a server refuses or ends a stream: close code of a websocket, status of HTTP, and whether to try again.
+    """Why a server refuses or ends a stream: close code of a websocket, status of HTTP, whether to try again, and what
+    the command returns, which is what it returns for the same without a server.
 
     The one table for server, clients and documentation. 4000 to 4006 are those of the fork's clients
     (spec/features.md §1.21).
@@ -212,9 +216,15 @@ class Fault(Enum):
     CLIENT_TIMEOUT = (4006, 408, True, "nothing was heard from the client for too long")
     SLOW_READER = (4008, 408, True, "the client does not read what it is sent")
     UNKNOWN_SESSION = (4009, 404, False, "the session to resume does not exist any more")
+    INVALID_PARAMETER = (4003, 400, False, "a parameter has a value that cannot be", ExitCode.UNSUPPORTED)
+    UNKNOWN_VOICE = (4003, 400, False, "no voice has this name", ExitCode.UNSUPPORTED)
+    UNSUPPORTED = (4003, 400, False, "the model cannot do what was asked", ExitCode.UNSUPPORTED)
 
-    def __init__(self, close_code: int, status: int, retry: bool, meaning: str) -> None:
+    def __init__(
+        self, close_code: int, status: int, retry: bool, meaning: str, exit_code: ExitCode = ExitCode.FAILURE
+    ) -> None:
         self.close_code, self.status, self.retry, self.meaning = close_code, status, retry, meaning
+        self.exit_code = exit_code
 
 
 class VivavoceError(Exception):
@@ -264,4 +274,4 @@ class StreamError(VivavoceError):
 
     def __init__(self, fault: Fault, detail: str = "", retry_after: float | None = None) -> None:
         super().__init__(detail or fault.meaning)
-        self.fault, self.retry_after = fault, retry_after
+        self.fault, self.retry_after, self.exit_code = fault, retry_after, fault.exit_code

@@ -6,8 +6,8 @@ Sits on top of `engine`, `session` and the loading of `runtime`; one process, no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checkpoints.voice_file import RECORDINGS, no_recording, read_voice
-from .core import SpeechEvent, UnknownVoiceError, UnsupportedError, Utterance, VivavoceError
+from .core import Flush, SpeechEvent, UnknownVoiceError, UnsupportedError, Utterance, VivavoceError
 from .engine.tts import TtsEngine, TtsOutput
 from .engine.tts_snapshot import TtsOptions
 from .runtime.cast import Cast
@@ -26,7 +26,7 @@ from .session import ScriptMachine, TtsSession
 from .session.utterance import utterance
 
 Voice = str | Path | NDArray[np.float32]  # a name, a voice's file, a recording, or an embedding [frames, dim]
-Texts = Iterable[str]
+Texts = Iterable[str | Flush]
 
 
 class Manner(TypedDict, total=False):
@@ -99,7 +99,8 @@ class Synthesizer:
         """`Speech` and `WordSpoken` as soon as they are known, from text that comes in pieces cut anywhere.
 
         More text is asked for when all that is known has been spoken as far as can be: the last word, and as many as
-        the model looks ahead, wait for what follows them or for the end.
+        the model looks ahead, wait for what follows them, for the end, or for a `Flush` among the pieces. With that all
+        text so far is spoken to its end and `Flushed` says so; what comes then is spoken as a text of its own.
         """
         return (event for _, event in self.streams([texts], **manner))
 
@@ -161,7 +162,8 @@ class Synthesizer:
                 if not lanes:
                     return
                 for lane in lanes:
-                    lane.listen()
+                    for event in lane.listen():
+                        yield lane.index, event
                 outputs = self._engine.step({lane.slot: lane.machine.act for lane in lanes if not lane.finished})
                 for lane in [lane for lane in lanes if lane.slot in outputs]:
                     for event in lane.stepped(outputs[lane.slot]):
@@ -180,8 +182,15 @@ class Synthesizer:
         except ValueError as error:
             self._free.append(slot)
             raise UnsupportedError(str(error)) from None
+
+        def afresh() -> ScriptMachine:
+            self._engine.close(slot)
+            self._engine.open(slot, options)
+            return self._cast.machine()
+
         session = TtsSession(self._cast.profile, self._engine.model.lm.config.n_q, self._engine.snapshot_steps)
-        return _Lane(index, slot, session, self._cast.machine(), iter([texts] if isinstance(texts, str) else texts))
+        pieces = iter([texts] if isinstance(texts, str) else texts)
+        return _Lane(index, slot, session, pieces, self._cast.machine(), afresh)
 
     def _leave(self, lane: _Lane) -> None:
         self._engine.close(lane.slot)
@@ -195,30 +204,39 @@ class _Lane:
     index: int
     slot: int
     session: TtsSession
+    texts: Iterator[str | Flush]
     machine: ScriptMachine
-    texts: Iterator[str]
+    afresh: Callable[[], ScriptMachine]  # begins the slot anew
+    epoch: int = field(default=0, init=False)
 
     @property
     def finished(self) -> bool:
         return self.session.finished
 
-    def listen(self) -> None:
-        """Take text until the next step is certain, or the stream ends."""
+    def listen(self) -> list[SpeechEvent]:
+        """Take text until the next step is certain, or the stream ends; the answers of flushes of nothing."""
+        answers = list[SpeechEvent]()
         self._read()
         while not (self.machine.ready or self.session.ended):
-            if (text := next(self.texts, None)) is None:
-                self.session.end()
-            else:
-                self.session.push(text)
+            match next(self.texts, None):
+                case None:
+                    self.session.end()
+                case Flush(id):
+                    answers += self.session.flush(id)
+                case text:
+                    self.session.push(text)
             self._read()
+        return answers
 
     def _read(self) -> None:
         if self.session.pending:
             script = self.session.take()
+            if script.epoch != self.epoch:
+                self.epoch, self.machine = script.epoch, self.afresh()
             for entry in script.entries:
                 self.machine.add(entry)
             if script.ended:
                 self.machine.end()
 
     def stepped(self, output: TtsOutput) -> list[SpeechEvent]:
-        return self.session.stepped(0, output.token, output.codes, output.audio, self.machine.state)
+        return self.session.stepped(self.epoch, output.token, output.codes, output.audio, self.machine.state)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vivavoce.core import FRAME_SIZE, Speech, SpeechEvent, WordSpoken
+from vivavoce.core import FRAME_SIZE, Flushed, Speech, SpeechEvent, WordSpoken
 from vivavoce.session import ScriptMachine, TtsProfile, TtsSession
 
 CARD, DEP_Q, HISTORY = 40, 3, 8
@@ -103,4 +103,4 @@ def frames(events: Sequence[SpeechEvent]) -> list[float]:
 
 def told(events: Sequence[SpeechEvent]) -> list[object]:
     """Events that can be compared."""
-    return [event if isinstance(event, WordSpoken) else float(event.samples[0]) for event in events]
+    return [event if isinstance(event, WordSpoken | Flushed) else float(event.samples[0]) for event in events]

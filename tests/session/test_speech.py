@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from vivavoce.core import FRAME_SIZE, Speech, VivavoceError, WordSpoken
+from vivavoce.core import FRAME_SIZE, Flushed, Speech, VivavoceError, WordSpoken
 from vivavoce.engine import TtsOptions
 from vivavoce.session import ScriptState, TtsProfile
 from vivavoce.session.speech import AHEAD
@@ -327,6 +327,99 @@ def test_clear_stops_the_engine_before_anything_else_is_said() -> None:
     assert stream.pending
     assert speaker.run() == []
     assert (speaker.epoch, speaker.machine.state.steps) == (1, 0)
+
+
+def test_clear_answers_the_flushes_that_wait() -> None:
+    stream = session()
+    speaker = Speaker(stream, sampled=[0])
+    stream.push("One two three four")
+    stream.flush("first")
+    stream.push("five six")
+    stream.flush("second")
+    speaker.run(7)
+    answers = [event for event in stream.clear() if isinstance(event, Flushed)]
+    assert answers == [Flushed("first"), Flushed("second")]
+    stream.push("new")
+    stream.end()
+    assert [word.text for word in words(speaker.run())] == ["new"]
+    assert stream.finished
+
+
+# --- flushes ---
+
+
+@law(st.lists(TEXTS, min_size=1, max_size=4), SAMPLED, PROFILES, st.data())
+def test_what_lies_between_flushes_is_spoken_as_texts_of_their_own(
+    texts: list[str], sampled: list[int], profile: TtsProfile, data: st.DataObject
+) -> None:
+    """One behind the other on one clock, however the engines fare; and each flush is answered behind its audio."""
+    stream = session(profile)
+    speaker = Speaker(stream, sampled, profile)
+    for number, text in enumerate(texts):
+        stream.push(text)
+        speaker.events += stream.flush(number)
+        speaker.run(data.draw(st.integers(0, 40)))
+        if data.draw(st.booleans()):
+            speaker = speaker.crash()
+    stream.end()
+    speaker.run()
+    assert stream.finished
+    events = speaker.events
+    answered = [number for number, event in enumerate(events) if isinstance(event, Flushed)]
+    assert [events[at].id for at in answered] == list(range(len(texts)))  # type: ignore[union-attr]
+    clock = 0.0
+    for text, begin, end in zip(texts, [0, *(at + 1 for at in answered)], answered):
+        part, alone = events[begin:end], say(text, sampled, profile)
+        assert len(frames(part)) == len(frames(alone))
+        assert [
+            (word.text, pytest.approx(word.start - clock), pytest.approx(word.stop - clock)) for word in words(part)
+        ] == [(word.text, word.start, word.stop) for word in words(alone)]
+        clock += 0.08 * len(frames(part))
+
+
+def test_a_flush_does_not_wait_for_the_look_ahead() -> None:
+    stream = session()
+    speaker = Speaker(stream, sampled=[0])
+    stream.push("One tw")
+    assert speaker.run() == []
+    assert stream.flush("now") == []
+    events = speaker.run()
+    assert [word.text for word in words(events)] == ["One", "tw"]
+    assert events[-1] == Flushed("now")
+    assert not stream.finished
+    assert stream.flush("again") == [Flushed("again")]  # all is said
+
+
+def test_text_behind_a_flush_does_not_change_what_lies_before_it() -> None:
+    stream = session()
+    stream.push("One two")
+    stream.flush(0)
+    stream.push("three four five six seven")
+    stream.end()
+    events = Speaker(stream).run()
+    before = events[: events.index(Flushed(0))]
+    assert told(before) == told(say("One two"))
+
+
+def test_flushes_of_nothing_behind_a_flush_are_answered_with_it() -> None:
+    stream = session()
+    speaker = Speaker(stream)
+    stream.push("One")
+    for number in range(3):
+        assert stream.flush(number) == []
+        stream.push(" ")
+    assert stream.flushing == 3
+    assert speaker.run()[-3:] == [Flushed(0), Flushed(1), Flushed(2)]
+    assert stream.flushing == 0
+    stream.end()
+    assert stream.finished
+
+
+def test_a_flush_after_the_end_is_refused() -> None:
+    stream = session()
+    stream.end()
+    with pytest.raises(VivavoceError, match="no flush is taken after end"):
+        stream.flush(0)
 
 
 @law(st.lists(TEXTS, min_size=1, max_size=4), SAMPLED, st.data())

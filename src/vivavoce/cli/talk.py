@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vivavoce.core import UnknownVoiceError, VivavoceError
+from vivavoce.core import ExitCode, VivavoceError
 
 from . import texts
 from .console import complain, note
@@ -58,9 +58,9 @@ class Talk:
                 for sink in self._sinks:
                     sink.clear()
                 note("cut short")
-            except UnknownVoiceError:
-                raise  # so it would be with every line
             except VivavoceError as error:
+                if error.exit_code is ExitCode.UNSUPPORTED:
+                    raise  # a voice, an option: so it would be with every line
                 complain(str(error))
 
 

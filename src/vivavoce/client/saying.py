@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any
 
-from vivavoce.core import SpeechEvent, Utterance
+from vivavoce.core import Flush, SpeechEvent, Utterance
 from vivavoce.session.utterance import utterance
 
 from .connect import connect_tts
 from .speech import TtsStream
 
-Texts = AsyncIterable[str] | Iterable[str]
+Texts = AsyncIterable[str | Flush] | Iterable[str | Flush]  # pieces cut anywhere
 
 
 def say(url: str, text: str, **options: Any) -> Utterance:
@@ -26,7 +26,7 @@ def say(url: str, text: str, **options: Any) -> Utterance:
 
 
 async def speak(stream: TtsStream, texts: Texts, told: Callable[[SpeechEvent], None] | None = None) -> Utterance:
-    """Say pieces of text, cut anywhere, as they come, and end; all that was spoken. `told` is told each event."""
+    """Say pieces of text as they come, and end; all that was spoken. `told` is told each event."""
     events = list[SpeechEvent]()
     async for event in spoken(stream, texts):
         events.append(event)
@@ -36,7 +36,7 @@ async def speak(stream: TtsStream, texts: Texts, told: Callable[[SpeechEvent], N
 
 
 async def spoken(stream: TtsStream, texts: Texts) -> AsyncIterator[SpeechEvent]:
-    """The events of a stream while pieces of text are said to it as they come, and then its end."""
+    """The events of a stream while pieces of text are said to it, and flushes asked for, as they come; then its end."""
     writer = asyncio.create_task(_write(stream, texts))
     try:
         async for event in stream:
@@ -50,10 +50,17 @@ async def _write(stream: TtsStream, texts: Texts) -> None:
     try:
         if isinstance(texts, AsyncIterable):
             async for text in texts:
-                await stream.say(text)
+                await _say(stream, text)
         else:
             for text in texts:
-                await stream.say(text)
+                await _say(stream, text)
         await stream.end()
     except Exception as error:  # raised where the events are read
         await stream.close(error)
+
+
+async def _say(stream: TtsStream, text: str | Flush) -> None:
+    if isinstance(text, Flush):
+        await stream.flush(text.id)
+    else:
+        await stream.say(text)

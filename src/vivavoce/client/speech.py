@@ -17,6 +17,7 @@ from vivavoce.core import (
     FRAME_SECONDS,
     FRAME_SIZE,
     Cleared,
+    Flushed,
     Speech,
     SpeechEvent,
     StreamError,
@@ -61,6 +62,9 @@ class TtsStream:
         self._pieces = Pieces()
         self._ended = False
         self._clears = 0  # that the server has not answered
+        self._cleared = 0  # in all
+        self._flushes: dict[int, int | str] = {}  # number on the wire to the caller's id
+        self._flushed = 0  # in all
         self._given = 0  # samples put into the inbox and not dropped
         self._shift = 0.0  # seconds of audio that were dropped here, and the server counts
         self._said: StreamError | None = None  # the server's error message
@@ -92,11 +96,26 @@ class TtsStream:
         await self.close()
 
     async def say(self, text: str) -> None:
-        """More text, cut anywhere; a last word waits for what follows it."""
+        """More text, cut anywhere; a last word waits for what follows it. What waits at a `clear` is not said."""
         self._refuse_after_end()
+        cleared = self._cleared
         for piece in self._pieces.push(text):
             await self._inbox.room(AHEAD)
+            if cleared != self._cleared:
+                return
             await self._send(wire.text(piece))
+
+    async def flush(self, id: int | str = 0) -> None:
+        """All text so far is spoken to its end, without waiting for more; `Flushed(id)` follows the last of its audio.
+
+        What is said then is spoken as a text of its own. Needs a vivavoce server.
+        """
+        self._refuse_after_end()
+        for piece in self._pieces.rest():
+            await self._send(wire.text(piece))
+        self._flushed += 1
+        self._flushes[self._flushed] = id
+        await self._send(wire.flush(self._flushed))
 
     async def end(self) -> None:
         """No more text will come; the rest is spoken, then the iteration ends. Ending twice is ending once."""
@@ -115,6 +134,7 @@ class TtsStream:
         self._refuse_after_end()
         self._pieces.clear()
         self._clears += 1
+        self._cleared += 1
         self._forget(await self._inbox.drop(lambda event: isinstance(event, Speech)))
         await self._send(wire.CLEAR)
 
@@ -207,10 +227,12 @@ class TtsStream:
                     await self._inbox.put(event)
             case WordSpoken(text, start, stop):
                 await self._inbox.put(WordSpoken(text, max(0.0, start - self._shift), max(0.0, stop - self._shift)))
+            case Flushed(number) if number in self._flushes:
+                await self._inbox.put(Flushed(self._flushes.pop(number)))
             case Cleared():
                 self._clears -= 1
                 await self._inbox.put(Cleared(self.time))
-            case Ready() | None:
+            case Ready() | Flushed() | None:
                 pass
 
     def _forget(self, frames: int) -> None:

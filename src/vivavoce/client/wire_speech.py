@@ -10,12 +10,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vivavoce.core import Cleared, Speech, WordSpoken
+from vivavoce.core import Cleared, Flushed, Speech, WordSpoken
 
 from .address import PATHS, Target, targets
 from .wire import Problem, Ready, UnreadableError, problem
 
 PATH = "/api/tts_streaming"
+Told = Speech | WordSpoken | Flushed | Cleared | Ready | Problem
 END = msgspec.msgpack.encode({"type": "Eos"})
 CLEAR = msgspec.msgpack.encode({"type": "Clear"})  # ours; moshi-server does not know it
 
@@ -37,6 +38,11 @@ def text(piece: str) -> bytes:
     return msgspec.msgpack.encode({"type": "Text", "text": piece})
 
 
+def flush(number: int) -> bytes:
+    """Ours too; echoed when all text before it has been spoken."""
+    return msgspec.msgpack.encode({"type": "Flush", "id": number})
+
+
 def voice(embedding: NDArray[np.float32]) -> bytes:
     """A speaker embedding, [frames, dim]; before the first text."""
     frames, dim = embedding.shape
@@ -44,8 +50,9 @@ def voice(embedding: NDArray[np.float32]) -> bytes:
     return msgspec.msgpack.encode({"type": "Voice", "embeddings": values, "shape": [1, dim, frames]})
 
 
-def decode(message: str | bytes) -> Speech | WordSpoken | Cleared | Ready | Problem | None:
-    """One message; None for a type of a later version. `Cleared` has no time of its own. Raises UnreadableError."""
+def decode(message: str | bytes) -> Told | None:
+    """One message; None for a type of a later version. `Cleared` has no time of its own, the id of `Flushed` is that of
+    the wire. Raises UnreadableError."""
     try:
         told = msgspec.msgpack.decode(message)  # type: ignore[arg-type]
         return _read(told)
@@ -53,7 +60,7 @@ def decode(message: str | bytes) -> Speech | WordSpoken | Cleared | Ready | Prob
         raise UnreadableError(f"the server sent what is no message of moshi-server: {message[:40]!r}") from None
 
 
-def _read(told: Mapping[str, Any]) -> Speech | WordSpoken | Cleared | Ready | Problem | None:
+def _read(told: Mapping[str, Any]) -> Told | None:
     match told["type"]:
         case "Audio":
             return Speech(np.asarray(told["pcm"], np.float32))
@@ -63,6 +70,8 @@ def _read(told: Mapping[str, Any]) -> Speech | WordSpoken | Cleared | Ready | Pr
             return Ready()
         case "Clear":
             return Cleared(0.0)
+        case "Flush":
+            return Flushed(int(told["id"]))
         case "Error":
             said = str(told["message"])
             return problem("capacity" if "no free channels" in said else None, said)

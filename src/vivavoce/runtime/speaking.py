@@ -82,7 +82,7 @@ class Speaking(Servant[_Served]):
             else:
                 self._engine.open(message.slot, options)
         except UnknownVoiceError as error:
-            self._link.send([Lost(message.stream, str(error), Fault.INVALID_MESSAGE.name)])
+            self._link.send([Lost(message.stream, str(error), Fault.UNKNOWN_VOICE.name)])
         except ValueError as error:  # another model's, or what this one cannot follow: the stream cannot go on here
             self._link.send([Lost(message.stream, str(error))])
         else:

@@ -14,6 +14,8 @@ from vivavoce.core import (
     FRAME_RATE,
     FRAME_SIZE,
     Cleared,
+    Fault,
+    Flushed,
     Speech,
     SpeechEvent,
     StreamError,
@@ -31,14 +33,15 @@ from .speech_messages import Grant, Said, Speak, SpeechInfo, Text, Wish, go_on
 
 AHEAD = 4  # grants of a stream on their way through the engine
 MOST_WORDS = 1000  # that wait to be spoken: some five minutes
+MOST_FLUSHES = 64  # unanswered
 
 
 class SpeechLane(Guest[SpeechEvent]):
     """One stream: its session, and the grants that it has given the engine and that were not answered.
 
     A grant lets the engine make one step of the stream. It gives none while the reader has `queue_seconds` of audio
-    to read, and none while the engine has said that it lacks text. Bounded: MOST_WORDS words and one push of text, that
-    much audio, AHEAD grants, the history of `SpeechInfo.history_steps`.
+    to read, and none while the engine has said that it lacks text. Bounded: MOST_WORDS words and one push of text,
+    MOST_FLUSHES flushes, that much audio, AHEAD grants, the history of `SpeechInfo.history_steps`.
     """
 
     def __init__(
@@ -97,11 +100,21 @@ class SpeechLane(Guest[SpeechEvent]):
         self.pushed = True
         self.feed()
 
+    def flush(self, id: int | str) -> None:
+        """Raises StreamError(RATE_LIMITED), and VivavoceError after the end."""
+        if self.session.flushing >= MOST_FLUSHES:
+            raise StreamError(Fault.RATE_LIMITED, f"{MOST_FLUSHES} flushes wait for their answer")
+        for event in self.session.flush(id):
+            self.backlog.add(event)
+        self.patience.hear()
+        self.feed()
+
     def clear(self) -> None:
-        """What was not read is dropped, what was not spoken too."""
+        """What was not read is dropped, what was not spoken too; flushes are answered."""
+        answers = [event for event in self.backlog.waiting() if isinstance(event, Flushed)]
         cut = self.session.clear()
         self.backlog.drop()
-        for event in (*cut, Cleared(self.session.time)):
+        for event in (*answers, *cut, Cleared(self.session.time)):
             self.backlog.add(event)
         self.patience.hear()
         self._starved = False

@@ -28,6 +28,7 @@ class SpeechStream(Handle[SpeechEvent]):
     def __init__(self, lane: SpeechLane, keeper: SpeechKeeper) -> None:
         super().__init__(lane, keeper)
         self._lane, self._settle = lane, keeper.settle
+        self._clears = 0
 
     @property
     def samples(self) -> int:
@@ -40,16 +41,19 @@ class SpeechStream(Handle[SpeechEvent]):
         return self._lane.session.ended
 
     async def say(self, text: str, *, whole: bool = False, speaker: int = 0) -> None:
-        """More text, cut anywhere; `whole` when it ends a word. Waits while a thousand words wait.
+        """More text, cut anywhere; `whole` when it ends a word. Waits while a thousand words wait; `clear` ends that.
 
         Raises VivavoceError, which changes nothing, for what is no text and after `end`.
         """
+        clears = self._clears
         pieces = [text[at : at + PIECE] for at in range(0, len(text), PIECE)] or [""]
         for number, piece in enumerate(pieces, 1):
             self._must_hold()
             while self._lane.full and self._held and not self._lane.backlog.closed:
                 await self._lane.room()
             self._must_hold()
+            if clears != self._clears:
+                return
             self._lane.push(piece, whole=whole and number == len(pieces), speaker=speaker)
 
     def voice(self, embedding: NDArray[np.float32]) -> None:
@@ -57,9 +61,18 @@ class SpeechStream(Handle[SpeechEvent]):
         self._must_hold()
         self._lane.voice(embedding)
 
+    def flush(self, id: int | str = 0) -> None:
+        """Speak all text so far to its end; `Flushed(id)` follows the last of its audio.
+
+        Raises VivavoceError after `end`, StreamError(RATE_LIMITED) while as many as may be are unanswered.
+        """
+        self._must_hold()
+        self._lane.flush(id)
+
     def clear(self) -> None:
         """The listener has interrupted: what was not read or spoken is dropped, what is said next is spoken."""
         self._must_hold()
+        self._clears += 1
         self._lane.clear()
         self._settle(self._lane)
 

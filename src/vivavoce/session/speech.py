@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vivavoce.core import FRAME_SECONDS, FRAME_SIZE, Speech, SpeechEvent, VivavoceError, WordSpoken
+from vivavoce.core import FRAME_SECONDS, FRAME_SIZE, Flushed, Speech, SpeechEvent, VivavoceError, WordSpoken
 from vivavoce.engine.tts_snapshot import TtsHistory
 from vivavoce.session.profile import TtsProfile
 from vivavoce.session.script import ScriptState
@@ -26,7 +26,16 @@ class Script:
 
     epoch: int  # another than before: the stream begins afresh, as if it had just been opened
     entries: list[Entry]
-    ended: bool  # no more will come
+    ended: bool  # no more will come in this epoch
+
+
+@dataclass(slots=True)
+class _Part:
+    """Text that is spoken as one, from the beginning of an epoch to its end."""
+
+    entries: deque[Entry] = field(default_factory=deque)  # those that no state has taken
+    begun: bool = False  # there is, or was, something to say
+    flushes: list[int | str] = field(default_factory=list)  # that end it, to be answered when it was spoken
 
 
 class TtsSession:
@@ -35,24 +44,26 @@ class TtsSession:
     Each step comes back with the state of the stream's `ScriptMachine` after it. The newest `state` and the `history`
     are what another engine needs to go on; `rewind` then gives it, by `take`, the entries that no state has taken.
     The events depend on the text and the steps, never on how the text was cut or when it was taken.
+
+    A flush ends a part of the text as the end ends the last one; the next part is another epoch. So what is said is
+    that of a stream for each part, one behind the other on one clock.
     """
 
     def __init__(self, profile: TtsProfile, dep_q: int, history_steps: int) -> None:
         self._profile, self._dep_q, self._history_steps = profile, dep_q, history_steps
         self._reader = TextReader()
         self._ended = False
+        self._parts = deque([_Part()])  # the one that is spoken, and those to come; text goes into the last
         self._frames = 0  # of audio given
         self._ahead = max(AHEAD, profile.lookahead + 1)
-        self.epoch = self._told_epoch = 0  # counts the clears
+        self.epoch = self._told_epoch = 0  # counts the clears, and the parts that were spoken
         self._begin()
 
     def _begin(self) -> None:
         self.history = TtsHistory(self._history_steps, self._dep_q)
         self.state: ScriptState | None = None  # None before the first step
-        self._entries = deque[Entry]()  # those that no state has taken
-        self._told = self._words_told = 0  # of them, those that `take` has given, and how many are words
+        self._told = self._words_told = 0  # of the part's entries, those that `take` has given, and how many are words
         self._told_end = False
-        self._begun = False  # there is something to say
         self._first_frame = self._frames  # of this epoch
         self._word: tuple[str, float] | None = None  # that is being spoken, and its start
 
@@ -71,20 +82,41 @@ class TtsSession:
             self._add(self._reader.end())
         self._ended = True
 
+    def flush(self, id: int | str) -> list[SpeechEvent]:
+        """Speak what was pushed to its end, as if no more came; `Flushed(id)` then follows, at once where all is said.
+
+        Raises VivavoceError after `end`.
+        """
+        if self._ended:
+            raise VivavoceError("the stream has ended: no flush is taken after end()")
+        self._add(self._reader.end())
+        if self._parts[-1].begun:
+            self._parts[-1].flushes.append(id)
+            self._parts.append(_Part())
+        elif len(self._parts) > 1:
+            self._parts[-2].flushes.append(id)
+        else:
+            return [Flushed(id)]
+        return []
+
     def clear(self, unheard: int = 0) -> list[SpeechEvent]:
         """The listener has interrupted: what has not become audio is dropped, what is pushed next is spoken.
 
         `unheard`: how many of the newest frames given are dropped too, before they reached anyone; the stream's time
-        goes back by them. The word that was being heard, if any, is told; it stops here.
+        goes back by them. The word that was being heard, if any, is told; it stops here. Flushes are answered: nothing
+        follows of what was pushed before them.
         """
         assert 0 <= unheard <= self._frames, f"{self._frames} frames were given, not {unheard}"
         self._frames -= unheard
-        cut = [self._spoken(self.time)] if self._word and self._word[1] < self.time else []
+        events = [self._spoken(self.time)] if self._word and self._word[1] < self.time else []
+        events += [Flushed(asked) for part in self._parts for asked in part.flushes]
         self._reader.clear()
-        if self._begun:
+        begun = self._part.begun
+        self._parts = deque([_Part()])
+        if begun:
             self.epoch += 1
             self._begin()
-        return cut
+        return events
 
     @property
     def time(self) -> float:
@@ -94,7 +126,12 @@ class TtsSession:
     @property
     def waiting(self) -> int:
         """Entries that no step has taken."""
-        return len(self._entries)
+        return sum(len(part.entries) for part in self._parts)
+
+    @property
+    def flushing(self) -> int:
+        """Flushes that were not answered."""
+        return sum(len(part.flushes) for part in self._parts)
 
     @property
     def ended(self) -> bool:
@@ -104,26 +141,26 @@ class TtsSession:
     @property
     def finished(self) -> bool:
         """Whether the stream has ended and every event has been given; a stream without text is at once."""
-        return self._ended and (not self._begun or (self.state is not None and self.state.finished(self._profile)))
+        return self._ended and len(self._parts) == 1 and (not self._part.begun or self._spoken_out)
 
     @property
     def pending(self) -> bool:
         """Whether there is something to take."""
-        if self._told < len(self._entries):
+        if self._told < len(self._part.entries):
             return self._words_told < self._ahead
-        return self._told_epoch != self.epoch or (self._begun and self._told_end != self._ended)
+        return self._told_epoch != self.epoch or (self._part.begun and self._told_end != self._closed)
 
     def take(self) -> Script:
         """What is new for the engine's process since `take` or `rewind`; only while `pending`."""
         assert self.pending, "nothing is ready to be taken"
         entries = list[Entry]()
-        for entry in islice(self._entries, self._told, None):
+        for entry in islice(self._part.entries, self._told, None):
             if self._words_told >= self._ahead:
                 break
             entries.append(entry)
             self._words_told += bool(entry.text)
         self._told += len(entries)
-        self._told_end = self._ended and self._told == len(self._entries)
+        self._told_end = self._closed and self._told == len(self._part.entries)
         self._told_epoch = self.epoch
         return Script(self.epoch, entries, self._told_end)
 
@@ -152,11 +189,28 @@ class TtsSession:
             assert audio.shape == (FRAME_SIZE,), f"a frame has {FRAME_SIZE} samples, got {list(audio.shape)}"
             self._frames += 1
             events.append(Speech(np.clip(audio, -LOUDEST, LOUDEST)))
+        if self._part.flushes and self._spoken_out:
+            events += [Flushed(asked) for asked in self._parts.popleft().flushes]
+            self.epoch += 1
+            self._begin()
         return events
 
+    @property
+    def _part(self) -> _Part:
+        return self._parts[0]
+
+    @property
+    def _closed(self) -> bool:
+        """Whether the part that is spoken has its last entry."""
+        return bool(self._part.flushes) or (self._ended and len(self._parts) == 1)
+
+    @property
+    def _spoken_out(self) -> bool:
+        return self.state is not None and self.state.finished(self._profile)
+
     def _add(self, entries: list[Entry]) -> None:
-        self._entries.extend(entries)
-        self._begun |= bool(entries)
+        self._parts[-1].entries.extend(entries)
+        self._parts[-1].begun |= bool(entries)
 
     def _follow(self, state: ScriptState) -> list[SpeechEvent]:
         """The word that is over when the state takes another entry, or runs out of them."""
@@ -169,7 +223,7 @@ class TtsSession:
         now = (self._first_frame + state.steps - 1) * FRAME_SECONDS
         over = [self._spoken(now)] if self._word else []
         if taken:
-            entry = self._entries.popleft()
+            entry = self._part.entries.popleft()
             self._told -= 1
             self._words_told -= bool(entry.text)
             self._word = (entry.text, now) if entry.text else None

@@ -20,9 +20,10 @@ BEGIN, END = "<!-- from core.Fault: python -m tests.server.dialects.test_docs --
 def table() -> str:
     rows = []
     for fault in Fault:
-        again = "yes" if fault.retry else "no"
-        rows.append(f"| `{fault.name.lower()}` | {fault.close_code} | {fault.status} | {again} | {fault.meaning} |")
-    return "\n".join(["| code | close | HTTP | again | meaning |", "|---|---|---|---|---|", *rows]) + "\n"
+        again, exit_code = "yes" if fault.retry else "no", "" if fault is Fault.NORMAL else fault.exit_code.value
+        shown = (f"`{fault.name.lower()}`", fault.close_code, fault.status, again, exit_code, fault.meaning)
+        rows.append(f"| {' | '.join(map(str, shown))} |")
+    return "\n".join(["| code | close | HTTP | again | exit | meaning |", "|---|---|---|---|---|---|", *rows]) + "\n"
 
 
 def rendered(page: str) -> str:
@@ -47,8 +48,8 @@ def test_the_hex_examples_are_messages() -> None:
     assert types[:5] == ["Init", "Ping", "Marker", "Audio", "OggOpus"]
     assert types[5:11] == ["Ready", "Step", "Word", "EndWord", "Marker", "Error"]
     assert [type(decode(message)).__name__ for message in messages[:5]] == types[:5]
-    assert types[11:] == ["Text", "Eos", "Clear", "Voice", "Audio", "OggOpus", "Text"]
-    assert [type(speech_codec.decode(message)).__name__ for message in messages[11:15]] == types[11:15]
+    assert types[11:] == ["Text", "Eos", "Clear", "Flush", "Voice", "Audio", "OggOpus", "Text"]
+    assert [type(speech_codec.decode(message)).__name__ for message in messages[11:16]] == types[11:16]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import sphn
 from numpy.typing import NDArray
 
-from vivavoce.core import SAMPLE_RATE, Cleared, Speech, SpeechEvent, WordSpoken
+from vivavoce.core import SAMPLE_RATE, Cleared, Flushed, Speech, SpeechEvent, WordSpoken
 
 from . import moshi_codec, speech_codec
 from .speech_wishes import Format
@@ -34,6 +34,8 @@ class Loudspeaker:
                 return self._audio(samples)
             case WordSpoken(text, start, stop) if self.packed:
                 return speech_codec.word(text, start, stop)
+            case Flushed(id) if self.packed:
+                return speech_codec.flush(int(id))
             case Cleared() if self.packed:
                 return speech_codec.clear()
         return None

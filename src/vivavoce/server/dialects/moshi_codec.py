@@ -112,13 +112,14 @@ def _request(tag: bytes, reader: Reader | None) -> Request:
     if reader is None:
         raise invalid(f"{field} is missing")
     if tag == b"Marker":
-        return Marker(_int64(reader.integer(field), field))
+        return Marker(int64(reader.integer(field), field))
     if tag == b"Audio":
         return Audio(reader.samples(field))
     return OggOpus(reader.octets(field))
 
 
-def _int64(value: int, field: str) -> int:
+def int64(value: int, field: str) -> int:
+    """The value of a field with an id. Raises StreamError(INVALID_MESSAGE) for one that is too large."""
     if not -(2**63) <= value < 2**63:
         raise invalid(f"{field} must fit in 64 bits with a sign, got {value}")
     return value

@@ -21,6 +21,7 @@ from .doorstep import no_upgrade, told, turn_away, unauthorized
 from .loudspeaker import Loudspeaker
 from .msgpack import invalid
 from .opening import open_speech, speech_options
+from .orders import Order, Orders
 from .speech_post import Speaker
 from .speech_wishes import SpeechWishes, speech_wishes
 
@@ -44,8 +45,8 @@ def routes(module: SpeechModule, runtime: SpeechRuntime, gate: Gate, settings: S
             try:
                 stream = open_speech(runtime, speech_options(module, **asked.options))
             except StreamError as error:
-                if error.fault is Fault.INVALID_MESSAGE:
-                    raise  # before the upgrade: with a status
+                if error.fault.status == 400:
+                    raise  # before the upgrade, so that it has a code
                 refusal = error
             await websocket.accept()
             caller = Caller(websocket, admitted, settings.send_seconds)
@@ -95,19 +96,27 @@ async def _farewell(caller: Caller, asked: SpeechWishes, error: StreamError) -> 
     await caller.close(error, moshi_codec.error(told(error)) if packed else None)
 
 
+def _decoded(message: bytes | str) -> Order:
+    try:
+        return speech_codec.decode(message)
+    except StreamError as error:
+        return error
+
+
 class SpeechConversation:
     """One websocket, from Ready to its end."""
 
     def __init__(self, caller: Caller, stream: SpeechStream, asked: SpeechWishes, journal: Journal) -> None:
         self._caller, self._stream, self._journal = caller, stream, journal
         self._loudspeaker = Loudspeaker(asked.format)
+        self._orders = Orders()
         self._bad = 0  # messages in a row
 
     async def run(self) -> None:
         """Until everything was said. Raises WebSocketDisconnect, and StreamError for a fault."""
         for message in self._loudspeaker.begin():
             await self._caller.say(message)
-        await first_of(self._speak(), self._listen())
+        await first_of(self._speak(), self._listen(), self._obey())
         await self._caller.hang_up()
 
     async def _speak(self) -> None:
@@ -118,32 +127,49 @@ class SpeechConversation:
                 await self._caller.say(message)
 
     async def _listen(self) -> None:
+        """Reads on while text waits to be taken, so that an interruption is heard at once."""
         while True:
-            message = await self._caller.hear(counted=False)
-            try:
-                await self._heed(speech_codec.decode(message))
-                self._bad = 0
-            except StreamError as error:
-                if error.fault is not Fault.INVALID_MESSAGE:
-                    raise
-                await self._complain(error)
-            except VivavoceError as error:  # of the session: what cannot be taken now
-                await self._complain(invalid(str(error)))
+            order = _decoded(await self._caller.hear(counted=False))
+            if not (isinstance(order, StreamError) or (isinstance(order, speech_codec.Text) and order.text.strip())):
+                self._caller.count()  # words are paced by their queue, everything else by the number of messages
+            match order:
+                case speech_codec.Ping():
+                    self._stream.keepalive()
+                case speech_codec.Clear():
+                    for waiting in self._orders.take_all():
+                        if not isinstance(waiting, speech_codec.Text):  # which is all that it drops
+                            await self._heed(waiting)
+                    self._stream.clear()
+                case _:
+                    await self._orders.put(order)
 
-    async def _heed(self, request: speech_codec.Request) -> None:
-        if not (isinstance(request, speech_codec.Text) and request.text.strip()):
-            self._caller.count()  # words are paced by their queue, everything else by the number of messages
-        match request:
+    async def _obey(self) -> None:
+        while True:
+            await self._heed(await self._orders.take())
+
+    async def _heed(self, order: Order) -> None:
+        try:
+            await self._do(order)
+            self._bad = 0
+        except StreamError as error:
+            if error.fault is not Fault.INVALID_MESSAGE:
+                raise
+            await self._complain(error)
+        except VivavoceError as error:  # of the session: what cannot be taken now
+            await self._complain(invalid(str(error)))
+
+    async def _do(self, order: Order) -> None:
+        match order:
             case speech_codec.Text(text):
                 await self._stream.say(text, whole=True)
             case speech_codec.Voice(embedding):
                 self._stream.voice(embedding)
+            case speech_codec.Flush(id):
+                self._stream.flush(id)
             case speech_codec.Eos():
                 self._stream.end()
-            case speech_codec.Clear():
-                self._stream.clear()
-            case speech_codec.Ping():
-                self._stream.keepalive()
+            case StreamError():
+                raise order
 
     async def _complain(self, error: StreamError) -> None:
         self._bad += 1

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from . import packing
+from . import moshi_codec, packing
 from .msgpack import Reader, invalid
 
 MOST_DIMENSIONS = 3
-_END, _CLEAR = b"\x00", b"\x01"  # whole messages of one byte; as MessagePack they would be numbers
+_END, _CLEAR, _FLUSH = b"\x00", b"\x01", b"\x02"  # whole messages of one byte; as MessagePack they would be numbers
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,29 @@ class Clear:
 
 
 @dataclass(frozen=True)
+class Flush:
+    """All text so far is spoken to its end, then this is echoed. An extension."""
+
+    id: int  # of 64 bits, signed
+
+
+@dataclass(frozen=True)
 class Ping:
     """A sign of life; no answer. An extension, as the fork's for speech to text."""
 
 
-Request = Text | Voice | Eos | Clear | Ping
-_FIELDS = {b"Text": (b"text",), b"Voice": (b"embeddings", b"shape"), b"Eos": (), b"Clear": (), b"Ping": ()}
+Request = Text | Voice | Eos | Clear | Flush | Ping
+_FIELDS = {b"Text": (b"text",), b"Voice": (b"embeddings", b"shape"), b"Flush": (b"id",)}
 _BARE: dict[bytes, Request] = {b"Eos": Eos(), b"Clear": Clear(), b"Ping": Ping()}
+_FIELDS |= dict.fromkeys(_BARE, ())
 _KEYS = {field for fields in _FIELDS.values() for field in fields}
 
 
 def decode(message: bytes | str) -> Request:
     """One message. Raises StreamError(INVALID_MESSAGE) for anything that is none.
 
-    A text message is text; of binary ones the byte 00 alone is Eos and 01 Clear; all others are MessagePack as
-    `moshi_codec.decode` takes it, but for types by their index.
+    A text message is text; of binary ones the byte 00 alone is Eos, 01 Clear and 02 Flush 0; all others are MessagePack
+    as `moshi_codec.decode` takes it, but for types by their index.
     """
     if isinstance(message, str):
         return Text(message)
@@ -61,6 +69,8 @@ def decode(message: bytes | str) -> Request:
         return Eos()
     if message == _CLEAR:
         return Clear()
+    if message == _FLUSH:
+        return Flush(0)
     reader = Reader(message)
     container, count = reader.container()
     return _array(reader, count) if container == "array" else _map(reader, count)
@@ -112,6 +122,8 @@ def _request(tag: bytes, seen: dict[bytes, Reader]) -> Request:
             raise invalid(f"{tag.decode()}.{field.decode()} is missing")
     if tag == b"Text":
         return Text(_text(seen[b"text"]))
+    if tag == b"Flush":
+        return Flush(moshi_codec.int64(seen[b"id"].integer("Flush.id"), "Flush.id"))
     if tag == b"Voice":
         return Voice(_embedding(seen[b"embeddings"].samples("Voice.embeddings"), seen[b"shape"].samples("Voice.shape")))
     return _BARE[tag]
@@ -162,3 +174,8 @@ def word(text: str, start: float, stop: float) -> bytes:
 def clear() -> bytes:
     """Everything before it was said before the Clear that it answers, everything behind it is new."""
     return packing.kind("Clear")
+
+
+def flush(id: int) -> bytes:
+    """The audio of all text before it has been sent."""
+    return packing.kind("Flush", 1) + b"\xa2id" + packing.integer(id)

@@ -56,7 +56,7 @@ def speech_wishes(query: QueryParams) -> SpeechWishes:
 
 
 def refused(why: str, hint: str = "") -> Refused:
-    return Refused(Fault.INVALID_MESSAGE, "invalid_parameter", why, hint)
+    return Refused(Fault.INVALID_PARAMETER, "invalid_parameter", why, hint)
 
 
 def _format(name: str, text: str) -> str:

@@ -68,7 +68,7 @@ def _consistent(asked: dict[str, Any]) -> Wishes:
 
 
 def _refused(detail: str, hint: str = "") -> Refused:
-    return Refused(Fault.INVALID_MESSAGE, "invalid_parameter", detail, hint)
+    return Refused(Fault.INVALID_PARAMETER, "invalid_parameter", detail, hint)
 
 
 def _one_of(*values: str) -> Callable[[str, str], str]:
