@@ -15,6 +15,8 @@ from vivavoce.checkpoints.voice_file import read_voice
 from vivavoce.core import (
     FRAME_SIZE,
     CheckpointError,
+    Flush,
+    Flushed,
     Speech,
     UnknownVoiceError,
     UnsupportedError,
@@ -63,6 +65,28 @@ def test_the_same_is_said_however_the_text_comes_and_whatever_else_is_said(
     assert same(utterance(synthesizer.stream(TEXT)), said)
     for other in synthesizer.say_all([TEXT, "by the voice", TEXT, "", TEXT])[::2]:
         assert same(other, said)
+
+
+def test_a_flush_speaks_what_was_given_to_its_end_before_more_is_asked_for(
+    synthesizer: Synthesizer, said: Utterance
+) -> None:
+    heard: list[object] = []
+
+    def texts() -> Iterator[str | Flush]:
+        yield Flush("nothing")
+        yield TEXT[:20]
+        yield TEXT[20:]
+        yield Flush("all")
+        assert heard[0] == Flushed("nothing")
+        assert heard[-1] == Flushed("all")
+        assert same(utterance(heard[1:-1]), said)  # type: ignore[arg-type]
+        yield TEXT
+
+    for event in synthesizer.stream(texts()):
+        heard += [event]
+    again = utterance(heard[heard.index(Flushed("all")) + 1 :])  # type: ignore[arg-type]
+    np.testing.assert_allclose(again.samples, said.samples, atol=1e-4)
+    assert [word.start for word in again] == pytest.approx([said.duration + word.start for word in said])
 
 
 def test_a_seed_a_temperature_and_a_voice_change_the_audio(synthesizer: Synthesizer, said: Utterance) -> None:

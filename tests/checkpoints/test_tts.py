@@ -206,3 +206,67 @@ def test_the_full_size_model_loads_and_steps(listed: Callable[[str], Any], tmp_p
     assert loaded.lm.depformer is not None
     hidden, text = torch.ones(1, 2048, dtype=torch.bfloat16), torch.tensor([3])
     assert loaded.lm.depformer.generate(hidden, text, lambda logits, _: logits.argmax(-1)).shape == (1, 32)
+
+
+Named = dict[str, tuple[tuple[int, ...], str]]
+
+
+def smaller(large: Named) -> Named:
+    """The 0.75B's file, of which only the sizes are told (spec/model.md §1): what the 1.6B has, without its voices and
+    what hears them, half as wide, in 24 layers, with 16 codebooks, nine weights of the depformer and five answers."""
+    found: Named = {}
+    for name, (shape, kind) in large.items():
+        parts = name.split(".")
+        if parts[0] == "condition_provider" or "cross" in name or _beyond(parts):
+            continue
+        if parts[0] == "transformer":
+            if parts[2] != "0":
+                continue
+            narrow = tuple(size if size == 1 else size // 2 for size in shape)
+            found |= {".".join([*parts[:2], str(layer), *parts[3:]]): (narrow, kind) for layer in range(24)}
+        elif parts[0] == "depformer":
+            if len(parts) > 4 and parts[3] == "gating" and int(parts[4]) >= WEIGHTS:
+                continue
+            scheduled = {33_792: 3 * 1024 * WEIGHTS, 11_264: 1024 * WEIGHTS}
+            found[name] = tuple(scheduled.get(size, size) for size in shape), kind
+        elif parts[0] in ("emb", "text_emb", "out_norm", "depformer_in"):
+            found[name] = tuple(1024 if size == 2048 else size for size in shape), kind
+        else:
+            found[name] = shape, kind
+    found["text_linear.weight"] = (5, 1024), "BF16"
+    return found
+
+
+def _beyond(parts: list[str]) -> bool:
+    return parts[0] in _MOST and int(parts[1]) >= _MOST[parts[0]]
+
+
+WEIGHTS = 9  # of each of the depformer's layers
+_MOST = {"emb": 16, "linears": 16, "depformer_emb": 15, "depformer_in": WEIGHTS}
+
+
+@pytest.mark.slow
+def test_the_smaller_full_size_model_goes_on_from_a_recording_with_real_guidance(
+    listed: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """Every name and shape of it, strictly; two rows a stream; audio comes when the delays have passed."""
+    shape, tensors = TTS_SHAPES["tts-0.75b"], smaller(listed("tts-1.6b-pytorch"))
+    assert sum(prod(size) for size, _ in tensors.values()) == pytest.approx(781e6, rel=0.01)  # spec/model.md §6
+    zeros_file(tmp_path / "model.safetensors", tensors)
+    zeros_file(tmp_path / "mimi.safetensors", listed("mimi-pytorch"))
+    (tmp_path / "tokenizer.model").write_bytes(sentencepiece_of(8000))
+    config = config_json(shape.settings, shape.lm, shape.conditions)
+    assert (config["context"], config["max_period"], config["hidden_scale"], config["text_card"]) == (
+        500, 10_000, 4.125, 8000,
+    )  # fmt: skip
+    assert config["demux_second_stream"]
+    del config["mimi_config_name"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    loaded = load_tts(tmp_path, device="cpu")
+    assert (loaded.guidances, loaded.voice_dim) == ((), 0)
+    engine, prefix = TtsEngine(loaded, 1), np.zeros((4, 16), np.int32)
+    engine.open(0, TtsOptions(prefix=prefix, cfg=2.0))
+    assert engine._streams[0].guided
+    steps = [engine.step({0: lambda _: 3})[0] for _ in range(engine.first_audio_step + 1)]
+    assert [step.audio is not None for step in steps] == [False] * engine.first_audio_step + [True]
+    assert steps[-1].codes == (0,) * 16

@@ -23,9 +23,10 @@ from vivavoce.client import (
     spoken,
 )
 from vivavoce.client.pieces import LONGEST, Pieces
-from vivavoce.client.wire_speech import decode, speech_target, text, voice
-from vivavoce.core import Cleared, Fault, Speech, SpeechEvent, StreamError, VivavoceError, WordSpoken
+from vivavoce.client.wire_speech import decode, flush, speech_target, text, voice
+from vivavoce.core import Cleared, Fault, Flush, Flushed, Speech, SpeechEvent, StreamError, VivavoceError, WordSpoken
 from vivavoce.server.dialects import speech_codec
+from vivavoce.session.utterance import utterance
 
 from ..serving import serving
 from ..speech_folder import SUFFIX, VOICES
@@ -102,6 +103,17 @@ def test_a_voice_a_seed_and_a_temperature_reach_the_model(url: str, here: Uttera
     assert same(say(url, TEXT, key=KEY, voice=embedding), sad)
     greedy = [say(url, TEXT, key=KEY, temperature=0.0, seed=seed) for seed in (1, 2)]
     assert same(*greedy)
+
+
+def test_a_flush_is_answered_when_all_was_said_and_more_may_follow(url: str, here: Utterance) -> None:
+    async def flushed() -> list[SpeechEvent]:
+        async with connect_tts(url, key=KEY) as stream:
+            return [event async for event in spoken(stream, [TEXT, Flush("turn"), "by"])]
+
+    events = asyncio.run(flushed())
+    at = events.index(Flushed("turn"))
+    assert same(utterance(events[:at]), here)
+    assert [event.text for event in events[at:] if isinstance(event, WordSpoken)] == ["by"]
 
 
 def test_clear_drops_what_was_not_read_and_speaks_what_comes_next(url: str) -> None:
@@ -289,3 +301,5 @@ def test_the_server_reads_what_the_client_writes() -> None:
     assert (said.samples.dtype, said.samples.shape) == (np.float32, (1920,))
     assert decode(speech_codec.word("viva", 0.5, 1.0)) == WordSpoken("viva", 0.5, 1.0)
     assert decode(speech_codec.clear()) == Cleared(0.0)
+    assert decode(speech_codec.flush(3)) == Flushed(3)
+    assert speech_codec.decode(flush(3)) == speech_codec.Flush(3)

@@ -228,11 +228,12 @@ def moshi_seeds() -> list[bytes]:
 def speech_seeds() -> list[bytes]:
     messages: list[dict[str, object]] = [
         {"type": "Text", "text": "Hello"}, {"text": "é" * 40, "type": "Text"}, {"type": "Eos"}, {"type": "Clear"},
+        {"type": "Flush", "id": 7},
         {"type": "Voice", "embeddings": SAMPLES[:60].tolist(), "shape": [1, 12, 5]},
         {"type": "Voice", "embeddings": SAMPLES[:60].tobytes(), "shape": [12, 5]},
     ]  # fmt: skip
     packed = [msgpack.packb(message, use_single_float=single) for message in messages for single in (True, False)]
-    return [*packed, b"\x00", b"\x01", msgpack.packb(["Text", "a"])]
+    return [*packed, b"\x00", b"\x01", b"\x02", msgpack.packb(["Text", "a"])]
 
 
 SPEECH_QUERIES = [

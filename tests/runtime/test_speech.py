@@ -14,7 +14,9 @@ import pytest
 
 from vivavoce.checkpoints.voice_file import read_voice
 from vivavoce.core import (
+    Cleared,
     Fault,
+    Flushed,
     Speech,
     SpeechEvent,
     StreamError,
@@ -24,7 +26,7 @@ from vivavoce.core import (
     WordSpoken,
 )
 from vivavoce.runtime import Metrics, SpeechOptions, SpeechRuntime, SpeechSpec, SpeechStream
-from vivavoce.runtime.speech_lane import MOST_WORDS
+from vivavoce.runtime.speech_lane import MOST_FLUSHES, MOST_WORDS
 
 from ..speech_folder import SUFFIX, VOICES
 from ..speech_folder import speaking_folder as speaking_folder
@@ -252,6 +254,66 @@ def test_clear_drops_what_was_not_heard_and_goes_on_with_what_comes_next(
         assert [start for _, start, _ in words(after)[len(cut) :]] == pytest.approx(
             [start + later for _, start, _ in words(alone)]
         )
+
+    runner.run(main())
+
+
+def test_a_flush_is_answered_behind_the_last_of_its_audio_also_when_the_engine_dies(
+    runner: Runner, runtime: SpeechRuntime, alone: list[SpeechEvent]
+) -> None:
+    async def main() -> None:
+        stream = runtime.open()
+        task = asyncio.create_task(collected(stream))
+        await stream.say(TEXT)
+        stream.flush("one")
+        await reached(stream, 12)
+        kill(runtime)
+        await stream.say(TEXT)
+        stream.flush("two")
+        stream.flush("three")
+        stream.end()
+        heard = await task
+        stream.close()
+        one, two = heard.index(Flushed("one")), heard.index(Flushed("two"))
+        assert heard[two:] == [Flushed("two"), Flushed("three")]
+        same(heard[:one], alone)
+        np.testing.assert_allclose(audio(heard[one:two]), audio(alone), atol=1e-4)
+
+    runner.run(main())
+
+
+def test_an_interruption_answers_flushes_and_drops_text_that_waits_to_be_taken(
+    runner: Runner, runtime: SpeechRuntime
+) -> None:
+    async def main() -> None:
+        stream = runtime.open()
+        saying = asyncio.create_task(stream.say("voice " * 10 * MOST_WORDS))
+        await until(lambda: stream.unread > 0)
+        stream.flush("never")
+        assert not saying.done()
+        stream.clear()
+        await saying
+        await stream.say("by")
+        stream.end()
+        heard = await collected(stream)
+        stream.close()
+        at = next(number for number, event in enumerate(heard) if isinstance(event, Cleared))
+        assert Flushed("never") in heard[:at]
+        assert [text for text, *_ in words(heard[at:])] == ["by"]
+
+    runner.run(main())
+
+
+def test_flushes_that_wait_are_limited(runner: Runner, runtime: SpeechRuntime) -> None:
+    async def main() -> None:
+        stream = runtime.open()
+        await stream.say("voice")
+        for number in range(MOST_FLUSHES):
+            stream.flush(number)
+        with pytest.raises(StreamError, match="64 flushes wait") as error:
+            stream.flush(0)
+        assert error.value.fault is Fault.RATE_LIMITED
+        stream.close()
 
     runner.run(main())
 

@@ -30,7 +30,14 @@ class OutputStream:
     latency = 0.01
 
     def __init__(
-        self, *, device: int, samplerate: int, channels: int, dtype: str, callback: Callable[..., None]
+        self,
+        *,
+        device: int,
+        samplerate: int,
+        channels: int,
+        dtype: str,
+        latency: float,  # noqa: ARG002 - it plays at once
+        callback: Callable[..., None],
     ) -> None:
         if os.environ.get("SPEAKER_BROKEN"):
             raise RuntimeError("device unavailable")

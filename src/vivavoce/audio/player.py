@@ -17,6 +17,7 @@ from .source import Samples
 
 PREBUFFER = 0.24  # seconds that wait before the first is heard, and after a gap
 HELD = 10.0  # seconds that may wait; then `play` does
+LATENCY = 0.2  # seconds inside the device: Python is at times that late, and what the device lacks is heard as a gap
 
 
 class Player:
@@ -48,6 +49,7 @@ class Player:
                 samplerate=self.device.rate,
                 channels=min(2, self.device.channels),
                 dtype="float32",
+                latency=LATENCY,
                 callback=self._fill,
             )
             self._stream.start()
@@ -79,7 +81,7 @@ class Player:
             self._draining = self._running = False
 
     def clear(self) -> None:
-        """Be silent at once: what was not heard never will be."""
+        """Be silent at once, but for what the device has taken: what was not heard never will be."""
         with self._lock:
             self._blocks.clear()
             self._waiting, self._running = 0, False

@@ -20,6 +20,7 @@ from ..engine import TtsEngine, TtsOptions
 from .peer import fill, fill_rings, moshi_info
 
 Step = Callable[[], object]
+STRENGTH = 2.0  # of the guidance; where it is not distilled into the model, a stream costs two rows
 
 
 def speaking_steps(
@@ -45,7 +46,7 @@ def _our_step(model: TtsModel, batch: int) -> Step:
     engine = TtsEngine(model, batch)
     voices = (_voice(model),) if model.voice_dim else ()
     for slot in range(batch):
-        engine.open(slot, TtsOptions(voices, cfg=2.0 if model.guidances else 1.0, seed=slot))
+        engine.open(slot, TtsOptions(voices, cfg=STRENGTH, seed=slot))
     # Full context: every later step attends over all of it.
     fill(*engine._memory.heard)
     engine._memory.position.fill_(model.lm.config.context)
@@ -70,6 +71,8 @@ def _their_step(peers: tuple[Any, Any], model: TtsModel, batch: int, stack: Exit
         temp_text=settings.temperature_text,
         top_k=settings.top_k,
         top_k_text=settings.top_k_text,
+        cfg_coef=1.0 if model.guidances else STRENGTH,
+        cfg_is_no_text=not model.guidances,
         condition_tensors=_their_conditions(lm, model, batch),
         on_text_hook=_feed_nothing,
     )
@@ -91,7 +94,8 @@ def _their_conditions(lm: Any, model: TtsModel, batch: int) -> Any:
     from moshi.conditioners.base import ConditionAttributes, TensorCondition
 
     names = {conditioner.name for conditioner in model.conditions.config.conditioners}
-    text: dict[str, str | None] = {name: value for name, value in ((GUIDANCE, "2.0"), (CONTROL, "ok")) if name in names}
+    asked: dict[str, str | None] = {GUIDANCE: f"{STRENGTH}", CONTROL: "ok"}
+    text = {name: value for name, value in asked.items() if name in names}
     tensors = {}
     if SPEAKERS in names:
         length = model.config.max_speakers * model.config.voice_frames

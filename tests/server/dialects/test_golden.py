@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 
-from ...speech_folder import speaking_folder as speaking_folder
 from ..process import Server
 from . import golden
 from .dialogue import PATIENCE
@@ -20,9 +18,9 @@ ROUNDING = 2e-3  # of a probability, between processors
 
 
 @pytest.fixture(scope="module")
-def speaking_url(speaking_folder: Path) -> Iterator[str]:
-    """A server that speaks with a small random model."""
-    with Server(*golden.flags_of("speech", speaking_folder)) as server:
+def speaking_url() -> Iterator[str]:
+    """A server that speaks with the embedded voice."""
+    with Server(*golden.flags_of("speech")) as server:
         server.wait_ready()
         yield server.url
 
@@ -44,7 +42,7 @@ def test_the_transcripts_hold_every_type_of_message() -> None:
     said = {shown(line).get("type") for line in golden.read("moshi")[1:] if line["from"] == "server"}
     assert said == {"Ready", "Step", "Word", "EndWord", "Marker", "Error"}
     said = {shown(line).get("type") for line in golden.read("speech")[1:] if line["from"] == "server"}
-    assert said == {"Ready", "Text", "Audio", "Error", "Clear", None}  # and the close
+    assert said == {"Ready", "Text", "Audio", "Error", "Clear", "Flush", None}  # and the close
     said = {shown(line).get("type") for line in golden.read("stream")[1:] if line["from"] == "server"}
     assert said >= {"ready", "token", "word_start", "word", "vad", "flushed", "error", "end"}
 

@@ -251,6 +251,51 @@ def test_clear_is_answered_and_only_what_comes_next_follows(server: Server, said
     np.testing.assert_allclose(pcm(messages), said, atol=1e-4)
 
 
+def test_clear_is_heard_before_ten_thousand_words_that_wait(server: Server) -> None:
+    with speaking(server) as client:
+        for _ in range(100):
+            client.say("Text", text="voice " * 100)
+        client.say("Flush", id=7)
+        while msgpack.unpackb(client.next_raw())["type"] != "Audio":
+            pass
+        client.say("Clear")
+        client.say("Text", text="by")
+        client.say("Eos")
+        messages = client.messages()
+    kinds = [message["type"] for message in messages]
+    assert messages[kinds.index("Flush")] == {"type": "Flush", "id": 7}
+    at = kinds.index("Clear")
+    assert kinds.index("Flush") < at
+    assert texts(messages[at:]) == ["by"]
+    assert len(texts(messages[:at])) < 1_000
+
+
+def test_a_flush_is_echoed_when_all_before_it_was_spoken(server: Server, said: Samples) -> None:
+    with speaking(server) as client:
+        client.say("Flush", id=-5)
+        for word in TEXT.split():
+            client.say("Text", text=word)
+        client.say("Flush", id=2**40)
+        messages = [msgpack.unpackb(client.next_raw())]
+        while messages[-1] != {"type": "Flush", "id": 2**40}:
+            messages.append(msgpack.unpackb(client.next_raw()))
+        assert messages[1] == {"type": "Flush", "id": -5}
+        np.testing.assert_allclose(pcm(messages), said, atol=1e-4)
+        client.say("Text", text=TEXT)
+        client.say("Eos")
+        np.testing.assert_allclose(pcm(client.messages()), said, atol=1e-4)
+
+
+def test_a_byte_flushes_a_raw_stream(server: Server, said: Samples) -> None:
+    with speaking(server, "format=Pcm") as client:
+        client.send(TEXT)
+        client.send(b"\x02")
+        heard = b"".join(client.next_raw() for _ in range(len(said) // 1920))
+        np.testing.assert_allclose(np.frombuffer(heard, "<f4"), said, atol=1e-4)
+        client.send(b"\x00")
+        assert client.rest() == []
+
+
 def test_a_byte_clears_a_raw_stream(server: Server) -> None:
     with speaking(server, "format=Pcm") as client:
         client.send("by the living " * 100)

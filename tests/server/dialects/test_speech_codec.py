@@ -8,7 +8,7 @@ import pytest
 import sphn
 from starlette.datastructures import QueryParams
 
-from vivavoce.core import Cleared, Speech, StreamError, WordSpoken
+from vivavoce.core import Cleared, Flushed, Speech, StreamError, WordSpoken
 from vivavoce.server.dialects import speech_codec as codec
 from vivavoce.server.dialects.loudspeaker import Loudspeaker
 from vivavoce.server.dialects.speech_wishes import SpeechWishes, speech_wishes
@@ -31,6 +31,8 @@ def packed(**message: object) -> bytes:
         ("", codec.Text("")),
         (b"\x00", codec.Eos()),
         (b"\x01", codec.Clear()),
+        (b"\x02", codec.Flush(0)),
+        (bytes.fromhex("82a474797065a5466c757368a26964fb"), codec.Flush(-5)),
         (bytes.fromhex("82a474797065a454657874a474657874a548656c6c6f"), codec.Text("Hello")),
         (bytes.fromhex("81a474797065a3456f73"), codec.Eos()),
         (bytes.fromhex("81a474797065a5436c656172"), codec.Clear()),
@@ -70,8 +72,8 @@ def test_an_embedding_comes_out_with_its_frames_first(shape: list[int], as_bytes
     ("message", "line"),
     [
         (b"", "breaks off"),
-        (b"\x02", "starts with the byte 0x02"),
-        (packed(type="text", text="x"), "unknown type 'text'; the types are Clear, Eos, Ping, Text, Voice"),
+        (b"\x03", "starts with the byte 0x03"),
+        (packed(type="text", text="x"), "unknown type 'text'; the types are Clear, Eos, Flush, Ping, Text, Voice"),
         (packed(text="x"), "no type"),
         (packed(type="Text"), "Text.text is missing"),
         (packed(type="Text", text=3), "Text.text must be a text"),
@@ -106,6 +108,7 @@ def test_the_messages_of_the_specification() -> None:
     opus = "82a474797065a74f67674f707573a464617461954f676753ccff"
     assert codec.ogg_opus(b"OggS\xff").hex() == opus
     assert codec.clear().hex() == "81a474797065a5436c656172"
+    assert codec.flush(-5).hex() == "82a474797065a5466c757368a26964fb"
 
 
 @pytest.mark.parametrize("count", [0, 15, 16, 1920, 70_000])
@@ -124,7 +127,7 @@ def test_pcm_is_bare_and_has_no_words_for_anything_else() -> None:
     loudspeaker = Loudspeaker("Pcm")
     assert loudspeaker.begin() == []
     assert loudspeaker.tell(Speech(np.array([0.5, -0.25], np.float32))) == bytes.fromhex("0000003f000080be")
-    assert loudspeaker.tell(WORD) is loudspeaker.tell(Cleared(0.0)) is None
+    assert loudspeaker.tell(WORD) is loudspeaker.tell(Cleared(0.0)) is loudspeaker.tell(Flushed(0)) is None
     assert len(loudspeaker.tell(SILENCE) or b"") == 7680
 
 
@@ -134,6 +137,7 @@ def test_pcm_in_messagepack() -> None:
     assert len(loudspeaker.tell(SILENCE) or b"") == 9619
     assert loudspeaker.tell(WORD) == codec.word("a", 0.0, 0.08)
     assert loudspeaker.tell(Cleared(0.0)) == codec.clear()
+    assert loudspeaker.tell(Flushed(3)) == codec.flush(3)
 
 
 def test_an_ogg_stream_begins_with_its_header_alone_and_has_two_pages_a_frame() -> None:
