@@ -12,7 +12,7 @@ that the order is certain. To write them anew (after a change of protocol or mod
 
 Speech is that of the embedded voice, greedy: a chain of choices, each of which the next one hears, so one that another
 processor's rounding turned would change all that follows. Rounding moves the logits by some 1e-6, and of the words here
-no choice was closer than 5e-3; a retrained voice needs words of which that is true too (`closest` tells).
+no choice was closer than 1e-2; a retrained voice needs words of which that is true too (`closest` tells).
 """
 
 from __future__ import annotations
