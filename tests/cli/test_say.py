@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from vivavoce import Synthesizer, Utterance, audio
 from vivavoce.cli import main
@@ -189,19 +190,41 @@ def test_a_server_says_it_too(url: str, here: Utterance, tmp_path: Path, capsys:
     assert [word["start"] for word in told["words"]] == pytest.approx([word.start for word in here])
     assert main(["voices", *server]) == 0
     assert capsys.readouterr().out == "".join(f"{mark} {name}\n" for mark, name in zip("*  ", VOICES, strict=True))
-    refusals: list[tuple[list[str], str]] = [
-        (["--url", url, "--key", "wrong"], "no valid key"),
-        ([*server, "--voice", "nobody"], "there is no voice 'nobody'"),
-        ([*server, "--model", "x"], "--model and --voices are for a model in this process"),
-        (["--url", "ws://127.0.0.1:9"], "Connect call failed"),
+    refusals: list[tuple[list[str], int, str]] = [
+        (["--url", url, "--key", "wrong"], ExitCode.FAILURE, "no valid key"),
+        ([*server, "--model", "x"], ExitCode.USAGE, "--model and --voices are for a model in this process"),
+        (["--url", "ws://127.0.0.1:9"], ExitCode.FAILURE, "Connect call failed"),
+        (["--url", f"{url}/nowhere", "--key", KEY], ExitCode.FAILURE, "no stream is at this path; there are /api/tts"),
     ]
-    for arguments, message in refusals:
-        assert main(["say", TEXT, *arguments, "--output", str(tmp_path / "no.wav")]) != 0
+    for arguments, code, message in refusals:
+        assert main(["say", TEXT, *arguments, "--output", str(tmp_path / "no.wav")]) == code
         err = capsys.readouterr().err
         assert message in err
         assert len(err.splitlines()) == 1
     assert not (tmp_path / "no.wav").exists()
     assert main(["voices", "--url", url]) != 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [TEXT, "--voice", "nobody"], [TEXT, "--voice", "narrow.safetensors"], [TEXT, "--seed", str(2**70)],
+        ["@nothing.txt"], ["@latin.txt"], ["()"], [" "], [TEXT, "--temperature", "-1"],
+    ],
+)  # fmt: skip
+def test_the_exit_code_is_the_same_by_a_server_and_without(
+    arguments: list[str], model: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("latin.txt").write_bytes(b"caf\xe9 noir")
+    save_file({"speaker_wavs": np.zeros((1, 3, 5), np.float32)}, "narrow.safetensors")
+    codes = [
+        main(["say", *arguments, *place, "-o", "x.wav"]) for place in (["--model", model], ["--url", url, "--key", KEY])
+    ]
+    assert codes[0] == codes[1] != 0
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert not Path("x.wav").exists()
 
 
 def test_who_can_speak(model: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,7 @@ def test_a_recording_is_a_voice_and_every_strength_of_guidance_is_heard(runner: 
         with pytest.raises(UnsupportedError, match="takes no speaker embeddings"):
             stream.voice(np.zeros((5, 12), np.float32))
         stream.close()
-        with pytest.raises(UnsupportedError, match="at most 1 voices, got 2"):
+        with pytest.raises(UnsupportedError, match="one voice in one stream, got 2"):
             runtime.open(SpeechOptions(voices=("ada.wav", "bob.wav")))
 
     runner.run(main())

@@ -157,6 +157,8 @@ def test_every_answer_has_an_id_and_every_error_is_json(running: Server) -> None
     for path, status in [("/health", 200), ("/nowhere", 404), ("/metrics", 200), ("/api/asr-streaming/health", 200)]:
         answer = running.get(path, {"x-request-id": "mine"})
         assert (answer.status, answer.headers["x-request-id"]) == (status, "mine")
+    told = asyncio.run(refusal(running.url.replace("http", "ws") + "/nowhere", {}, 404))
+    assert "there are /api/asr-streaming" in told["message"]
     wrong = running.get("/health", body=b"x")
     assert (wrong.status, wrong.json()["code"]) == (405, "method_not_allowed")
     assert set(running.get("/nowhere").json()) == {"error", "code", "message", "hint"}
@@ -269,11 +271,11 @@ def test_secrets_open_and_are_written_nowhere(tmp_path: Path) -> None:
     assert 'reason="invalid_key"' in public[0] and 'reason="missing_credentials"' in public[0]
 
 
-async def refusal(uri: str, headers: dict[str, str]) -> dict[str, str]:
+async def refusal(uri: str, headers: dict[str, str], status: int = 401) -> dict[str, str]:
     with pytest.raises(InvalidStatus) as caught:
         async with connect(uri, proxy=None, additional_headers=headers):
             pass
-    assert caught.value.response.status_code == 401
+    assert caught.value.response.status_code == status
     body: dict[str, str] = json.loads(caught.value.response.body or b"")
     return body
 

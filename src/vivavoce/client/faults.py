@@ -99,7 +99,8 @@ def _refused(response: Response) -> Failure:
         return Failure(f"HTTP {status} from a gateway: its server is not there")
     fault = by_name(body.get("code")) or _BY_STATUS.get(status)
     if fault is None:
-        return Failure(f"HTTP {status} instead of a websocket", retry=status >= 500, missing=status == 404)
+        said = f": {redacted(str(body['message']))}" if body.get("message") else ""
+        return Failure(f"HTTP {status} instead of a websocket{said}", retry=status >= 500, missing=status == 404)
     text = _text(fault, str(body.get("message") or ""))
     hint = f" ({body['hint']})" if body.get("hint") else ""
     return Failure(text + hint, fault, fault.retry, _seconds(response.headers.get("Retry-After")))

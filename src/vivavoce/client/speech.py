@@ -17,6 +17,7 @@ from vivavoce.core import (
     FRAME_SECONDS,
     FRAME_SIZE,
     Cleared,
+    Fault,
     Flushed,
     Speech,
     SpeechEvent,
@@ -218,6 +219,8 @@ class TtsStream:
     async def _hear(self, message: str | bytes) -> None:
         match wire.decode(message):
             case Problem(error):
+                if self._voice is not None and not self._given and error.fault is Fault.INTERNAL:  # it names none
+                    error = StreamError(Fault.UNSUPPORTED, str(error))
                 await self._fail(error)
             case Speech(samples) as event:
                 self._given += len(samples)

@@ -191,7 +191,8 @@ def _wish(options: SpeechOptions, info: SpeechInfo) -> Wish:
     """Raises UnknownVoiceError, UnsupportedError."""
     voices = ((info.voice,) if info.voice else ()) if options.voices is None else options.voices
     if len(voices) > info.most_voices:
-        raise UnsupportedError(f"{info.name} speaks with at most {info.most_voices} voices, got {len(voices)}")
+        most = "one voice" if info.most_voices == 1 else f"at most {info.most_voices} voices"
+        raise UnsupportedError(f"{info.name} speaks with {most} in one stream, got {len(voices)}")
     for name in voices:
         if name not in info.voices:
             raise UnknownVoiceError(_unknown(name, info))

@@ -13,8 +13,9 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
 
 from vivavoce.runtime import AnyRuntime, Metrics, Runtime, SpeechRuntime
 from vivavoce.settings import ServeSettings, SpeechModule
@@ -47,7 +48,7 @@ def create_app(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], metr
             assert isinstance(runtime, Runtime)
             routes += moshi.routes(module, runtime, gate, settings)
             routes += stream.routes(module, runtime, gate, settings)
-    routes.append(_root(settings, status))
+    routes += [WebSocketRoute("/{path:path}", _no_stream(settings)), _root(settings, status)]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(Edge, settings.upload_bytes), *_cors(settings)],
@@ -87,6 +88,16 @@ async def _path_health(_: Request) -> Response:
     return Response()
 
 
+def _no_stream(settings: ServeSettings) -> Callable[[WebSocket], Awaitable[None]]:
+    """The answer to a handshake at another path; without it that would be 403, as if a key were wrong."""
+    error = HTTPException(404, f"no stream is at this path; there are {', '.join(stream_paths(settings))}")
+
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.send_denial_response(_told(error))
+
+    return endpoint
+
+
 def _root(settings: ServeSettings, status: Status) -> BaseRoute:
     """The files of static_dir with their index.html; without that folder, what is to be found here."""
     if settings.static_dir and settings.static_dir.is_dir():
@@ -119,6 +130,10 @@ def _cors(settings: ServeSettings) -> list[Middleware]:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    return _told(error)
+
+
+def _told(error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     code = status.name.lower()
     body = {"error": code, "code": code, "message": error.detail, "hint": ""}

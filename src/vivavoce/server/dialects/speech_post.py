@@ -96,7 +96,8 @@ def _taken(body: dict[str, Any], name: str, kinds: tuple[type, ...], default: An
     if value is None:
         return default
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise HTTPException(422, f"{name} must be {_CALLED[kinds[-1]]}, got {json.dumps(value)[:80]}")
+        called = _CALLED[float] if float in kinds else " or ".join(_CALLED[kind] for kind in kinds)
+        raise HTTPException(422, f"{name} must be {called}, got {json.dumps(value)[:80]}")
     return value
 
 
