@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -114,6 +115,34 @@ def test_a_flush_is_answered_when_all_was_said_and_more_may_follow(url: str, her
     at = events.index(Flushed("turn"))
     assert same(utterance(events[:at]), here)
     assert [event.text for event in events[at:] if isinstance(event, WordSpoken)] == ["by"]
+
+
+def test_a_stream_that_has_ended_gives_no_sign_of_life_however_long_it_is_spoken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vivavoce.client.speech.KEEPALIVE", 0.05)
+    heard: list[object] = []
+
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send(msgpack.packb({"type": "Ready"}))
+        async for message in connection:
+            heard.append(msgpack.unpackb(message))
+            if heard[-1] == {"type": "Eos"}:
+                break
+        with suppress(TimeoutError):
+            heard.append(await asyncio.wait_for(connection.recv(), 0.3))
+        await connection.close(1000)
+
+    async def run() -> None:
+        async with scripted(talk) as url, connect_tts(url) as stream:
+            await stream.say("a b")
+            await asyncio.sleep(0.12)
+            await stream.end()
+            assert [event async for event in stream] == []
+
+    asyncio.run(run())
+    assert {"type": "Text", "text": ""} in heard
+    assert heard[-1] == {"type": "Eos"}
 
 
 def test_clear_drops_what_was_not_read_and_speaks_what_comes_next(url: str) -> None:

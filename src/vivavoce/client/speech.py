@@ -199,9 +199,10 @@ class TtsStream:
     async def _stay(self) -> None:
         """Signs of life while nothing is said."""
         with suppress(ConnectionClosed):
+            await asyncio.sleep(KEEPALIVE)
             while not self._ended:
-                await asyncio.sleep(KEEPALIVE)
                 await self._socket.send(wire.text(""))
+                await asyncio.sleep(KEEPALIVE)
 
     async def _run(self) -> None:
         try:

@@ -105,6 +105,7 @@ def test_the_dsm_client_sends_word_by_word_and_gets_frames_of_1920(server: Serve
         for word in TEXT.split():
             client.say("Text", text=word)
         client.say("Eos")
+        client.say("Text", text="")  # a late sign of life
         messages = client.messages()
     assert messages[0] == {"type": "Ready"}
     assert texts(messages) == TEXT.split()

@@ -160,6 +160,8 @@ class SpeechConversation:
 
     async def _do(self, order: Order) -> None:
         match order:
+            case speech_codec.Text(text) if self._stream.ended and not text.strip():
+                self._stream.keepalive()
             case speech_codec.Text(text):
                 await self._stream.say(text, whole=True)
             case speech_codec.Voice(embedding):
