@@ -103,6 +103,25 @@ def test_standard_input_is_spoken_while_it_arrives_and_standard_output_is_whole(
     assert near(np.frombuffer(first + out, "<f4"), here)
 
 
+@pytest.mark.parametrize("served", [False, True], ids=["here", "by a server"])
+def test_a_line_is_said_to_its_end_before_the_next_one_comes(
+    model: str, url: str, here: Utterance, *, served: bool
+) -> None:
+    place = ["--url", url, "--key", KEY] if served else ["--model", model]
+    process = subprocess.Popen(
+        command("-", "--lines", *place, "--output", "-", "--format", "pcm_f32le"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+    process.stdin.write(f"{TEXT}\n".encode())
+    process.stdin.flush()
+    first = process.stdout.read(4 * len(here.samples))
+    assert near(np.frombuffer(first, "<f4"), here)
+    out, _ = process.communicate(TEXT.encode())
+    assert near(np.frombuffer(out, "<f4"), here)
+    assert process.returncode == 0
+
+
 def test_a_speaker_hears_it_to_the_end(
     model: str, here: Utterance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

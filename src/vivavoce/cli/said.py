@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from .progress import bar
 
 if TYPE_CHECKING:
     from .sinks import Sink
+    from .texts import Pieces
     from .voice import Voice
 
 
@@ -31,10 +32,10 @@ class Said:
         self._first_audio: float | None = None
         self._last_audio = 0.0
 
-    async def heed(self, texts: AsyncIterator[str]) -> AsyncIterator[str]:
+    async def heed(self, texts: Pieces) -> Pieces:
         """The same pieces; the clock starts with the first that has a word."""
         async for piece in texts:
-            if self._first_text is None and piece.strip():
+            if self._first_text is None and isinstance(piece, str) and piece.strip():
                 self._first_text = perf_counter()
             yield piece
 
@@ -74,9 +75,7 @@ class Said:
         }
 
 
-async def say(
-    voice: Voice, texts: AsyncIterator[str], sinks: Sequence[Sink], *, keep: bool, word_times: bool, quiet: bool
-) -> Said:
+async def say(voice: Voice, texts: Pieces, sinks: Sequence[Sink], *, keep: bool, word_times: bool, quiet: bool) -> Said:
     """Speak a text into all sinks, to its end. Raises VivavoceError for one without a word, and what they raise."""
     said = Said(keep=keep)
     with bar(1, 0.0 if quiet else None) as shown:

@@ -57,6 +57,10 @@ def say(
         bool,
         typer.Option("--interactive", "-i", help="Say each line that is typed. Ctrl+C cuts one short."),
     ] = False,
+    lines: Annotated[
+        bool,
+        typer.Option("--lines", help="Say each line to its end as soon as it is there; the next is a text of its own."),
+    ] = False,
     voice: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="A voice of [bold]vivavoce voices[/bold], or a voice's .safetensors file."),
@@ -88,6 +92,10 @@ def say(
 
     _refuse_contradictions(text, output, interactive=interactive, json=json, word_times=word_times)
     pieces = None if text is None else texts.pieces(text)
+    if lines:
+        if pieces is None:
+            raise typer.BadParameter("--interactive says each line to its end by itself, without --lines")
+        pieces = texts.flushed(pieces)
     found = remote.service(service, url, key=key, token=token, mint=mint, dialect=None)
     if found is not None and (model or voices):
         raise typer.BadParameter("--model and --voices are for a model in this process; a server has its own")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,7 @@ class Talk:
     def __exit__(self, *error: object) -> None:
         self._runner.run(self._opened.aclose())
 
-    def say(self, pieces: AsyncIterator[str]) -> None:
+    def say(self, pieces: texts.Pieces) -> None:
         """One text. Raises VivavoceError."""
         spoken = say(self._voice, pieces, self._sinks, keep=self._json, word_times=self._word_times, quiet=self._quiet)
         said = self._runner.run(spoken)

@@ -11,9 +11,10 @@ from threading import Thread
 
 import typer
 
-from vivavoce.core import ExitCode, VivavoceError
+from vivavoce.core import ExitCode, Flush, VivavoceError
 
 PIECE = 4_096  # bytes
+Pieces = AsyncIterator[str | Flush]
 
 
 class TextNotFoundError(VivavoceError):
@@ -22,7 +23,7 @@ class TextNotFoundError(VivavoceError):
     exit_code = ExitCode.FILE_NOT_FOUND
 
 
-def pieces(text: str) -> AsyncIterator[str]:
+def pieces(text: str) -> Pieces:
     """The text that an argument means, in pieces cut anywhere. Raises TextNotFoundError, and BadParameter for none."""
     if text == "-":
         return _decoded("standard input", lambda: os.read(0, PIECE))
@@ -33,18 +34,27 @@ def pieces(text: str) -> AsyncIterator[str]:
     return literal(text)
 
 
-async def literal(text: str) -> AsyncIterator[str]:
+async def literal(text: str) -> Pieces:
     """The text itself, whatever it begins with."""
     yield text
 
 
-def _file(path: Path) -> AsyncIterator[str]:
+async def flushed(pieces: Pieces) -> Pieces:
+    """The same, with a flush behind every line."""
+    async for piece in pieces:
+        for line in piece.splitlines(keepends=True) if isinstance(piece, str) else [piece]:
+            yield line
+            if isinstance(line, str) and line.endswith("\n"):
+                yield Flush(0)
+
+
+def _file(path: Path) -> Pieces:
     try:
         file = path.open("rb")
     except OSError as error:
         raise TextNotFoundError(f"{path}: cannot be read ({error.strerror})") from None
 
-    async def read() -> AsyncIterator[str]:
+    async def read() -> Pieces:
         with file:
             async for piece in _decoded(str(path), lambda: file.read(PIECE)):
                 yield piece
@@ -52,7 +62,7 @@ def _file(path: Path) -> AsyncIterator[str]:
     return read()
 
 
-async def _decoded(name: str, read: Callable[[], bytes]) -> AsyncIterator[str]:
+async def _decoded(name: str, read: Callable[[], bytes]) -> Pieces:
     decoder, position = codecs.getincrementaldecoder("utf-8")(), 0
     try:
         while data := await _aside(read):

@@ -9,11 +9,13 @@ from contextlib import suppress
 from threading import Semaphore, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vivavoce.core import FRAME_SECONDS, SpeechEvent
+from vivavoce.core import FRAME_SECONDS, Flush, SpeechEvent
 
 if TYPE_CHECKING:
     from vivavoce.client.services import Service
     from vivavoce.synthesizer import Synthesizer
+
+    from .texts import Pieces
 
 UNHEARD = round(30 / FRAME_SECONDS)  # events that the model is ahead of whoever takes them
 
@@ -24,7 +26,7 @@ class Voice(Protocol):
     model: str | None  # its name, where known
     name: str | None  # of the voice, where known
 
-    def speak(self, texts: AsyncIterator[str]) -> AsyncIterator[SpeechEvent]:
+    def speak(self, texts: Pieces) -> AsyncIterator[SpeechEvent]:
         """Everything that a text gives, as it is known, while the text comes."""
 
 
@@ -36,7 +38,7 @@ class ServerVoice:
         self.name = voice if isinstance(voice, str) else None
         self._service, self._manner = service, {"voice": voice, **manner}
 
-    async def speak(self, texts: AsyncIterator[str]) -> AsyncIterator[SpeechEvent]:
+    async def speak(self, texts: Pieces) -> AsyncIterator[SpeechEvent]:
         from vivavoce.client import connect_tts, spoken
 
         opened = {name: value for name, value in self._service.options().items() if name != "dialect"}
@@ -53,7 +55,7 @@ class LocalVoice:
         self.name = voice or synthesizer.voice
         self._synthesizer, self._manner = synthesizer, {"voice": voice, **manner}
 
-    async def speak(self, texts: AsyncIterator[str]) -> AsyncIterator[SpeechEvent]:
+    async def speak(self, texts: Pieces) -> AsyncIterator[SpeechEvent]:
         work = _Work(asyncio.get_running_loop(), texts)
         stream = self._synthesizer.stream(work.texts(), **self._manner)
         thread = Thread(target=work.run, args=(stream,), name="model")
@@ -72,11 +74,11 @@ class LocalVoice:
 class _Work:
     """What the model's thread and the event loop share."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, texts: AsyncIterator[str]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, texts: Pieces) -> None:
         self._loop, self._texts = loop, texts
         self.events: asyncio.Queue[SpeechEvent | Exception | None] = asyncio.Queue()
         self.room = Semaphore(UNHEARD)
-        self._asked: Future[str | None] | None = None
+        self._asked: Future[str | Flush | None] | None = None
         self._left = False
 
     def run(self, stream: Iterator[SpeechEvent]) -> None:
@@ -91,7 +93,7 @@ class _Work:
             last = error
         self._tell(last)
 
-    def texts(self) -> Iterator[str]:
+    def texts(self) -> Iterator[str | Flush]:
         """The pieces, asked for when the model needs them."""
         while not self._left:
             self._asked = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
@@ -107,7 +109,7 @@ class _Work:
         if self._asked is not None:
             self._asked.cancel()
 
-    async def _next(self) -> str | None:
+    async def _next(self) -> str | Flush | None:
         return await anext(self._texts, None)
 
     def _tell(self, event: SpeechEvent | Exception | None) -> None:
