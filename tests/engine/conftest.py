@@ -12,8 +12,8 @@ from torch import nn
 
 from vivavoce.checkpoints import load_stt
 from vivavoce.engine import SttEngine
-from vivavoce.engine.codec import Encoder, EncoderOf, PlainEncoder
-from vivavoce.engine.kernels.codec import NativeEncoder
+from vivavoce.engine.codec import DecoderOf, Encoder, EncoderOf, PlainDecoder, PlainEncoder
+from vivavoce.engine.kernels.codec import NativeDecoder, NativeEncoder
 from vivavoce.engine.kernels.library import Library, library
 from vivavoce.engine.kernels.lm import NativeLm, Precision
 from vivavoce.engine.kernels.packing import Format
@@ -92,6 +92,14 @@ def encoder_of(path: str, request: pytest.FixtureRequest) -> EncoderOf:
         return NativeEncoder(kernels, mimi, slots, frames, isa=isa)
 
     return native
+
+
+def decoder_of(path: str, request: pytest.FixtureRequest) -> DecoderOf:
+    """Likewise."""
+    if path == "pytorch":
+        return PlainDecoder
+    kernels: Library = request.getfixturevalue("kernels")
+    return lambda mimi, slots, frames: NativeDecoder(kernels, mimi, slots, frames)
 
 
 @pytest.fixture(scope="session", params=EXACT + ROUNDED)

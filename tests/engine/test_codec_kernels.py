@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from vivavoce.audio import load
 from vivavoce.checkpoints import load_stt
-from vivavoce.engine.codec import PlainEncoder, fastest_encoder
+from vivavoce.engine.codec import PlainDecoder, PlainEncoder, fastest_decoder, fastest_encoder
 from vivavoce.engine.kernels import library
-from vivavoce.engine.kernels.codec import NativeEncoder, can_code
+from vivavoce.engine.kernels.codec import NativeDecoder, NativeEncoder, can_code
 from vivavoce.engine.kernels.library import Library
 from vivavoce.nn.mimi import Mimi, MimiConfig
 from vivavoce.nn.rows import Rows
@@ -108,6 +108,31 @@ def test_any_shape_gives_pytorchs_codes_on_every_instruction_set(
         assert equal_but_for_ties(torch.cat(codes), torch.cat(expected))
 
 
+@given(config=shapes(), slots=st.integers(1, 5), seed=st.integers(0, 9))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_any_shape_gives_pytorchs_audio_on_every_instruction_set(
+    kernels: Library, config: MimiConfig, slots: int, seed: int
+) -> None:
+    mimi, rng = codec(config, seed), np.random.default_rng(seed)
+    plain = PlainDecoder(mimi, slots, FRAMES)
+    natives = [NativeDecoder(kernels, mimi, slots, FRAMES, isa=isa) for isa in kernels.isas]
+    for rows, sound in some_calls(config, slots, 10, seed):
+        count = int(rng.integers(1, config.codebooks + 1))
+        codes = torch.from_numpy(rng.integers(0, config.bins, (len(sound), sound.shape[1] // config.frame_size, count)))
+        if rng.random() < 0.4:
+            slot, first = int(rng.integers(slots)), int(rng.integers(0, 10_000))
+            past = torch.from_numpy(rng.integers(0, config.bins, (1, int(rng.integers(1, 12)), count)))
+            for decoder in (plain, *natives):
+                decoder.reset(slot)
+                if first % 2:
+                    decoder.prefill(past, slot, first)
+        expected = plain.decode(rows, codes)
+        for native in natives:
+            audio = native.decode(rows, codes)
+            assert torch.equal(native.position, plain.position)
+            torch.testing.assert_close(audio, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-4)
+
+
 def test_neither_neighbours_nor_frames_at_once_nor_threads_change_a_bit(kernels: Library) -> None:
     """Compared are the rings, which hold what the last digit of every layer has made."""
     mimi = codec(MIMI)
@@ -123,6 +148,25 @@ def test_neither_neighbours_nor_frames_at_once_nor_threads_change_a_bit(kernels:
             assert mine.any()
             assert torch.equal(mine.view(MIMI.encoder_layers, -1), theirs.view(MIMI.encoder_layers, 7, -1)[:, 5])
         assert torch.equal(alone._memory.tails[0], together._memory.tails[5])
+
+
+def test_audio_is_the_same_to_the_bit_beside_neighbours_and_by_several_threads(kernels: Library) -> None:
+    mimi = codec(MIMI)
+    codes = torch.randint(MIMI.bins, (7, 24, 5), generator=torch.Generator().manual_seed(0))
+    for isa in kernels.isas:
+        together = NativeDecoder(kernels, mimi, 7, 4, threads=3, isa=isa)
+        alone = NativeDecoder(kernels, mimi, 1, 4, isa=isa)
+        whole = [together.decode(Rows(range(7)), part) for part in codes.split(4, 1)]
+        single = [alone.decode(Rows([0]), part[5:6]) for part in codes.split(1, 1)]
+        assert torch.equal(torch.cat(whole, 1)[5:6], torch.cat(single, 1))
+
+
+def test_a_code_that_no_book_has_is_told_and_nothing_is_said(kernels: Library) -> None:
+    native = NativeDecoder(kernels, codec(MIMI), 2, FRAMES)
+    for code in (-1, MIMI.bins):
+        with pytest.raises(IndexError, match=r"^a code is out of bounds"):
+            native.decode(Rows([1]), torch.full((1, 1, 5), code))
+    assert native.position.tolist() == [0, 0]
 
 
 def test_a_slot_or_a_frame_or_a_codebook_too_many_is_told_and_nothing_is_heard(kernels: Library) -> None:
@@ -158,6 +202,7 @@ def test_without_a_compiler_pytorch_does_it(
     try:
         with caplog.at_level(logging.WARNING):
             assert isinstance(fastest_encoder(codec(MIMI), 1, 1), PlainEncoder)
+            assert isinstance(fastest_decoder(codec(MIMI), 1, 1), PlainDecoder)
     finally:
         library.library.cache_clear()
 

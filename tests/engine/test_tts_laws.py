@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from vivavoce.checkpoints import TtsModel
 from vivavoce.engine import TtsEngine, TtsHistory, TtsOptions
+from vivavoce.engine.codec import PlainDecoder
 from vivavoce.engine.tts_stepper import PlainTts
 from vivavoce.nn.delays import unskew
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 
+from .conftest import decoder_of
 from .speakers import GREEDY, EngineOf, acts, alone, options_of, sound, speakers, stepper_of, talk, told
 
 laws = settings(max_examples=12, deadline=None, derandomize=True)
@@ -32,18 +34,22 @@ def made(models: tuple[Mimi, Lm]) -> dict[str, TtsModel]:
 @pytest.fixture(scope="module", params=["pytorch", "float32", "int8"])
 def engine_of(request: pytest.FixtureRequest) -> EngineOf:
     """A new engine, stepped in some of the ways there are; the kernels' own tests go through all."""
-    return lambda model, slots: TtsEngine(model, slots, stepper_of(request.param, request))
+    return lambda model, slots: TtsEngine(
+        model, slots, stepper_of(request.param, request), decoder_of(request.param, request)
+    )
 
 
 @pytest.fixture(scope="module", params=["pytorch", "float32"])
 def exact_engine_of(request: pytest.FixtureRequest) -> EngineOf:
-    return lambda model, slots: TtsEngine(model, slots, stepper_of(request.param, request))
+    return lambda model, slots: TtsEngine(
+        model, slots, stepper_of(request.param, request), decoder_of(request.param, request)
+    )
 
 
 @pytest.fixture(scope="module")
 def counted_engine_of() -> EngineOf:
     """In PyTorch, which counts its multiply-adds."""
-    return lambda model, slots: TtsEngine(model, slots, PlainTts)
+    return lambda model, slots: TtsEngine(model, slots, PlainTts, PlainDecoder)
 
 
 @pytest.mark.parametrize("kind", ["voices", "prefixes"])

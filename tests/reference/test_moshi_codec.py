@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from vivavoce.checkpoints import SttModel
-from vivavoce.engine.codec import EncoderOf, PlainEncoder, fastest_encoder
+from vivavoce.engine.codec import (
+    DecoderOf,
+    EncoderOf,
+    PlainDecoder,
+    PlainEncoder,
+    fastest_decoder,
+    fastest_encoder,
+)
 from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
 
@@ -84,14 +91,15 @@ def test_decoded_audio_is_moshis(model: SttModel, peer: Any, audio: Callable[...
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("decoder_of", [PlainDecoder, fastest_decoder], ids=["pytorch", "native"])
 def test_streamed_decoding_is_moshis_within_the_attention_window(
-    model: SttModel, peer: Any, audio: Callable[..., Tensor]
+    decoder_of: DecoderOf, model: SttModel, peer: Any, audio: Callable[..., Tensor]
 ) -> None:
     mimi = model.mimi
     with torch.no_grad(), peer.streaming(1):
         codes = mimi.encode(audio(mimi.config.context * 0.04))
-        state, rows = mimi.decoder_state(1), Rows([0])
-        ours = torch.cat([mimi.decode(code, state, rows)[0] for code in codes.split(1, 1)])
+        decoder, rows = decoder_of(mimi, 1, 1), Rows([0])
+        ours = torch.cat([decoder.decode(rows, code)[0] for code in codes.split(1, 1)])
         theirs = torch.cat([peer.decode(code.transpose(1, 2))[0, 0] for code in codes.split(1, 1)])
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 

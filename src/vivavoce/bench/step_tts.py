@@ -50,7 +50,7 @@ def _our_step(model: TtsModel, batch: int) -> Step:
     # Full context: every later step attends over all of it.
     fill(*engine._memory.heard)
     engine._memory.position.fill_(model.lm.config.context)
-    engine._decoder.transformer.position.fill_(model.mimi.config.context)
+    engine._decoder.position.fill_(model.mimi.config.context)
     for stream in engine._streams.values():
         stream.step = model.lm.config.context
     acts = {slot: lambda _: TEXT_PAD for slot in range(batch)}

@@ -19,6 +19,7 @@ from vivavoce.nn.delays import unskew
 from vivavoce.nn.rows import Rows
 from vivavoce.nn.sampling import Choice, Sampling, draw, keys
 
+from .codec import DecoderOf, fastest_decoder
 from .tts_snapshot import TtsOptions, TtsSnapshot
 from .tts_stepper import TtsStepperOf, fastest_tts
 from .tts_stream import TtsStream, conditions_of, no_conditions
@@ -26,6 +27,7 @@ from .tts_stream import TtsStream, conditions_of, no_conditions
 Act = Callable[[int], int]
 KEPT = 250  # frames: 20 s
 CONVOLUTIONS = 3  # frames that the codec's convolutions see
+TOGETHER = 16  # frames of a stream's past that the codec says at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,13 @@ class TtsEngine:
     Where guidance is not distilled into the model, a guided stream takes a second row of the state and its time.
     """
 
-    def __init__(self, model: TtsModel, slots: int, stepper_of: TtsStepperOf = fastest_tts) -> None:
+    def __init__(
+        self,
+        model: TtsModel,
+        slots: int,
+        stepper_of: TtsStepperOf = fastest_tts,
+        decoder_of: DecoderOf = fastest_decoder,
+    ) -> None:
         if slots < 1:
             raise ValueError(f"an engine needs at least one slot, got {slots}")
         if model.config.codebooks > model.mimi.config.codebooks:
@@ -58,7 +66,7 @@ class TtsEngine:
         source = model.config.max_speakers * model.config.voice_frames if lm.cross_attention else 0
         rows = slots if model.guidances else 2 * slots  # row `slots + slot` is the one that guidance leads away from
         self._memory = stepper_of(model.lm, model.config.codebooks, rows, source)
-        self._decoder = model.mimi.decoder_state(slots)
+        self._decoder = decoder_of(model.mimi, slots, TOGETHER)
         self._text = torch.zeros(slots, dtype=torch.long, device=self.device)
         self._columns = torch.zeros(slots, max(lm.delays) + 1, lm.n_q, dtype=torch.long, device=self.device)
         self._streams: dict[int, TtsStream] = {}
@@ -194,7 +202,7 @@ class TtsEngine:
             frames = unskew(codes, lm.delays)[max(0, lead - (stream.step - len(codes))) :]
         if len(frames):
             spoken = frames[None, :, : self.model.config.codebooks]
-            self.model.mimi.prefill_decoder(spoken, self._decoder, slot, first)
+            self._decoder.prefill(spoken, slot, first)
 
     def _hear(self, slots: list[int], streams: list[TtsStream], rows: Rows) -> tuple[Tensor, Tensor]:
         """What all slots heard [rows, dim] and then the second rows of those that are guided, and text logits."""
@@ -252,5 +260,5 @@ class TtsEngine:
             return {}
         frames = unskew(newest[complete], self.model.lm.config.delays)[..., : self.model.config.codebooks]
         heard = [slots[i] for i in complete]
-        audio = self.model.mimi.decode(frames, self._decoder, Rows(heard, self.device))
+        audio = self._decoder.decode(Rows(heard, self.device), frames)
         return dict(zip(heard, audio.float().cpu().numpy(), strict=True))

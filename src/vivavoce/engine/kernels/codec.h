@@ -47,6 +47,15 @@ struct Encoder {
     int32_t stages, frame_size;
 };
 
+struct Decoder {
+    const Conv* convs;            // the first; of each stage: up, narrow, widen; the last
+    const float* const* entries;  // of each codebook, [bins][width]
+    Matrix project;               // inputs: the sums of the semantic half and of the acoustic one
+    const float* upsample;        // [4][width of the transformer]
+    CodecTransformer transformer;
+    int32_t codebooks, bins, width, stages, frame_size, upsample_tail;
+};
+
 struct CodecCall {
     const int64_t* slots;  // [batch]
     float* audio;          // [batch][count * frame_size]
@@ -67,7 +76,8 @@ struct CodecWorkspace {
 };
 
 struct CodecStep {
-    const Encoder* encoder;
+    const Encoder* encoder;  // or
+    const Decoder* decoder;
     const Memory* ring;
     const CodecCall* call;
     const CodecWorkspace* work;

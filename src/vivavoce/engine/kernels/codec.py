@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -19,12 +20,12 @@ from .rings import Rings
 from .scratch import Scratch, own_of
 from .weights import Precision
 
-PROBLEMS = {1: "a slot", 2: "the number of frames", 3: "the number of codebooks"}
+PROBLEMS = {1: "a slot", 2: "the number of frames", 3: "the number of codebooks", 4: "a code"}
 SLACK = 64  # numbers that a vector may read behind a buffer
 
 
-class NativeEncoder:
-    """`Encoder` over one codec for `slots` streams that bring at most `frames` frames a call.
+class _NativeHalf:
+    """One half of a codec with the memory of `slots` streams that bring at most `frames` frames a call.
 
     `isa` names an instruction set of `Library.isas`; None is the best.
     """
@@ -41,12 +42,12 @@ class NativeEncoder:
     ) -> None:
         assert can_code(mimi), "the kernels know codecs in fp32 on the CPU"
         precision = precision or Precision(Format.FLOAT32, Format.FLOAT32)
-        self._library, self._mimi, self._frames, self._threads = library, mimi, frames, threads
+        self._library, self._config, self._frames = library, mimi.config, frames
         self._isa = library.isas[isa] if isa else next(iter(library.isas.values()))
         self._weights = Weights(mimi, precision.weights)
-        self._struct, self._convolutions = codec_weights.encoder(self._weights, mimi)
-        self._memory = Memory(self._struct.transformer, self._convolutions, precision.memory, slots, frames)
-        self._scratch = CodecScratch(self._weights, self._convolutions, self._memory.rings, mimi.config.bins, threads)
+        self._struct, convolutions = self._packed(mimi)
+        self._memory = Memory(self._struct.transformer, convolutions, precision.memory, slots, frames)
+        self._scratch = CodecScratch(self._weights, convolutions, self._memory.rings, mimi.config.bins, threads)
         self._crew = library.crew(threads)
         weakref.finalize(self, library.dismiss, self._crew)
 
@@ -56,29 +57,61 @@ class NativeEncoder:
         return self._memory.position
 
     def reset(self, slot: int) -> None:
-        """Nothing was heard."""
+        """Nothing was heard or said."""
         self._memory.reset(slot)
 
-    def prefill(self, audio: Tensor, slot: int, frame: int) -> None:
-        """`slot`, which was reset, hears audio float [1, frames * frame_size], as from frame `frame` on."""
-        self._memory.position[slot] = self._memory.oldest[slot] = 2 * frame
-        for part in audio.split(self._frames * self._mimi.config.frame_size, 1):
-            self.encode(Rows([slot]), part, 0)
+    def _packed(self, mimi: Mimi) -> tuple[codec_structures.Encoder | codec_structures.Decoder, Convolutions]:
+        raise NotImplementedError
+
+    def _run(self, function: Callable[..., int], rows: Rows, audio: Tensor, codes: Tensor) -> None:
+        """audio float [B, count * frame_size] and codes int64 [B, count, codebooks], one of them to be written."""
+        assert audio.dtype == torch.float32 and codes.dtype == torch.long
+        assert audio.is_contiguous() and codes.is_contiguous()
+        work = self._scratch.of(*codes.shape[:2])
+        arguments = self._struct, self._memory.rings.struct, self._memory.call(rows, audio, codes), work
+        problem = function(self._isa, self._crew, *map(ctypes.addressof, arguments))
+        if problem:
+            raise IndexError(f"{PROBLEMS[problem]} is out of bounds: {rows.index.tolist()}, {list(codes.shape)}")
+
+
+class NativeEncoder(_NativeHalf):
+    """`Encoder` in native code."""
+
+    def _packed(self, mimi: Mimi) -> tuple[codec_structures.Encoder, Convolutions]:
+        return codec_weights.encoder(self._weights, mimi)
 
     def encode(self, rows: Rows, audio: Tensor, codebooks: int) -> Tensor:
         """audio float [B, frames * frame_size] to codes int64 [B, frames, codebooks]."""
-        size = self._mimi.config.frame_size
-        assert audio.dtype == torch.float32 and audio.shape[1] % size == 0, f"{audio.shape[1]} samples of {audio.dtype}"
-        audio = audio.contiguous()
-        codes = torch.empty(len(audio), audio.shape[1] // size, codebooks, dtype=torch.long)
-        batch, count = codes.shape[:2]
-        work = self._scratch.of(batch, count)
-        call = self._memory.call(rows, audio, codes)
-        arguments = self._struct, self._memory.rings.struct, call, work
-        problem = self._library.encode(self._isa, self._crew, *map(ctypes.addressof, arguments))
-        if problem:
-            raise IndexError(f"{PROBLEMS[problem]} is out of bounds: {rows.index.tolist()}, {list(codes.shape)}")
+        frames, rest = divmod(audio.shape[1], self._config.frame_size)
+        assert not rest, f"{audio.shape[1]} samples are not whole frames"
+        codes = torch.empty(len(audio), frames, codebooks, dtype=torch.long)
+        self._run(self._library.encode, rows, audio.contiguous(), codes)
         return codes
+
+    def prefill(self, audio: Tensor, slot: int, frame: int) -> None:
+        """`slot`, which was reset, hears audio float [1, frames * frame_size], as from frame `frame` on."""
+        self._memory.begin_at(slot, 2 * frame)
+        for part in audio.split(self._frames * self._config.frame_size, 1):
+            self.encode(Rows([slot]), part, 0)
+
+
+class NativeDecoder(_NativeHalf):
+    """`Decoder` in native code."""
+
+    def _packed(self, mimi: Mimi) -> tuple[codec_structures.Decoder, Convolutions]:
+        return codec_weights.decoder(self._weights, mimi)
+
+    def decode(self, rows: Rows, codes: Tensor) -> Tensor:
+        """codes int64 [B, frames, k] to audio float [B, frames * frame_size]; any k from 1 to all codebooks."""
+        audio = torch.empty(len(codes), codes.shape[1] * self._config.frame_size)
+        self._run(self._library.decode, rows, audio, codes.contiguous())
+        return audio
+
+    def prefill(self, codes: Tensor, slot: int, frame: int) -> None:
+        """`slot`, which was reset, says codes int64 [1, frames, k], as from frame `frame` on."""
+        self._memory.begin_at(slot, 2 * frame)
+        for part in codes.split(self._frames, 1):
+            self.decode(Rows([slot]), part)
 
 
 class Memory:
@@ -102,6 +135,10 @@ class Memory:
         """What the ring holds stays, finite numbers that take a share of exactly zero."""
         self.position[slot] = self.oldest[slot] = 0
         self.tails[slot] = 0
+
+    def begin_at(self, slot: int, position: int) -> None:
+        """A slot that was reset begins there."""
+        self.position[slot] = self.oldest[slot] = position
 
     def call(self, rows: Rows, audio: Tensor, codes: Tensor) -> codec_structures.CodecCall:
         """audio [B, count * frame_size], codes [B, count, codebooks], both contiguous."""

@@ -26,3 +26,47 @@ template <class Put> static void convolve(const Team& team, const Conv& c, const
     if (my.to > my.from) product(c.w, x, my.to - my.from, 0, c.w.outputs / CHANNELS, sink);
     team.wait();
 }
+
+// What a frame is in on its way through the wide part.
+struct Lane {
+    float *x, *loud;      // what a residual block is given, and its ELU behind the tail of `narrow`
+    float *narrow, *wide;  // inside the block; what comes out of it, its ELU behind the tail of the next convolution
+    Lane(float* memory, int64_t region)
+        : x(memory), loud(memory + region), narrow(memory + 2 * region), wide(memory + 3 * region) {}
+};
+
+// Results of `c` as what the block of `narrow` is given.
+static inline void into_block(const Team& team, const Conv& c, const float* buffer, const Conv& narrow, const Lane& lane) {
+    float *x = lane.x, *loud = lane.loud + narrow.kept;
+    convolve(team, c, buffer, [=](int64_t at, Floats v, int count) {
+        store_some(x + at, v, count);
+        store_some(loud + at, elu(v), count);
+    });
+}
+
+// lane.wide = elu(x + widen(elu(narrow(elu x)))), the inputs of `next`; block: narrow and widen
+static inline void residual(const Team& team, const Conv* block, const Conv& next, const Lane& lane, float* tails) {
+    float *x = lane.x, *inside = lane.narrow, *wide = lane.wide + next.kept;
+    if (team.thread == 0) {
+        keep_tail(block[0], lane.loud, block[0].rows, tails);
+        begin_with_tail(next, tails, lane.wide);
+    }
+    convolve(team, block[0], lane.loud, [=](int64_t at, Floats v, int count) { store_some(inside + at, elu(v), count); });
+    convolve(team, block[1], inside, [=](int64_t at, Floats v, int count) {
+        store_some(wide + at, elu(v + load<Floats>(x + at)), count);
+    });
+    if (team.thread == 0) keep_tail(next, lane.wide, next.rows, tails);
+}
+
+// visit(team, lane, stream, frame) for every frame of every stream, frames in order: whole streams for each thread, and what
+// is left over for the crew.
+template <class Visit>
+static void share_streams(const Team& crew, int streams, int frames, float* lanes, int64_t region, Visit visit) {
+    const int whole = streams / crew.threads * crew.threads;
+    const Lane own(lanes + crew.thread * 4 * region, region), common(lanes, region);
+    for (int stream = crew.thread; stream < whole; stream += crew.threads)
+        for (int frame = 0; frame < frames; frame++) visit(Team{0, 1, nullptr}, own, stream, frame);
+    crew.wait();
+    for (int stream = whole; stream < streams; stream++)
+        for (int frame = 0; frame < frames; frame++) visit(crew, common, stream, frame);
+}

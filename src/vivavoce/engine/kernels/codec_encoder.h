@@ -17,61 +17,32 @@ struct Encoding {
           downsample(encoder.convs[3 * encoder.stages + 2]) {}
 
     // One frame of a stream up to the inputs of the last `down`, packed as its rows.
-    void hear(const Team& team, float* lane, int stream, int frame) const {
-        const int64_t region = step.scratch.region;
-        float *x = lane, *loud = lane + region, *narrow = lane + 2 * region, *wide = lane + 3 * region;
+    void hear(const Team& team, const Lane& lane, int stream, int frame) const {
+        const Conv *stage = encoder.convs + 1, *into = encoder.convs;
         float* tails = step.tails_of(stream);
-        const bool lead = team.thread == 0;
-        const Conv& first = encoder.convs[0];
-        const Conv* stage = encoder.convs + 1;
-        if (lead) {
-            const float* audio = step.call.audio + ((int64_t)stream * step.call.count + frame) * encoder.frame_size;
-            begin_with_tail(first, tails, wide);
-            __builtin_memcpy(wide + first.kept, audio, (size_t)encoder.frame_size * 4);
-            keep_tail(first, wide, first.rows, tails);
-            begin_with_tail(stage[0], tails, loud);
+        const int index = stream * step.call.count + frame;
+        if (team.thread == 0) {
+            begin_with_tail(*into, tails, lane.wide);
+            __builtin_memcpy(lane.wide + into->kept, step.call.audio + (int64_t)index * encoder.frame_size,
+                             (size_t)encoder.frame_size * 4);
+            keep_tail(*into, lane.wide, into->rows, tails);
         }
-        team.wait();
-        const float* source = wide;
-        const Conv* into = &first;
         for (int i = 0; i < encoder.stages; i++, stage += 3) {
-            float* louder = loud + stage[0].kept;
-            convolve(team, *into, source, [=](int64_t at, Floats v, int count) {
-                store_some(x + at, v, count);
-                store_some(louder + at, elu(v), count);
-            });
-            if (lead) {
-                keep_tail(stage[0], loud, stage[0].rows, tails);
-                begin_with_tail(stage[2], tails, wide);
-            }
-            convolve(team, stage[0], loud, [=](int64_t at, Floats v, int count) { store_some(narrow + at, elu(v), count); });
-            float* wider = wide + stage[2].kept;
-            convolve(team, stage[1], narrow, [=](int64_t at, Floats v, int count) {
-                store_some(wider + at, elu(v + load<Floats>(x + at)), count);
-            });
-            if (lead) {
-                keep_tail(stage[2], wide, stage[2].rows, tails);
-                if (i + 1 < encoder.stages) begin_with_tail(stage[3], tails, loud);
-            }
-            into = &stage[2], source = wide;
+            if (team.thread == 0) begin_with_tail(stage[0], tails, lane.loud);
+            team.wait();
+            into_block(team, *into, lane.wide, stage[0], lane);
+            into = &stage[2];
+            residual(team, stage, *into, lane, tails);
         }
         const Range my = team.mine(into->rows);
         for (int row = my.from; row < my.to; row++)
-            step.put_row(into->w, source + (int64_t)row * into->step, into->kept + into->step,
-                         (stream * step.call.count + frame) * into->rows + row);
+            step.put_row(into->w, lane.wide + (int64_t)row * into->step, into->kept + into->step, index * into->rows + row);
         team.wait();
     }
 
     void hear_all() const {
-        const Team& crew = step.team;
-        const int64_t lane = 4 * step.scratch.region;
-        const int whole = step.call.batch / crew.threads * crew.threads;
-        for (int stream = crew.thread; stream < whole; stream += crew.threads)
-            for (int frame = 0; frame < step.call.count; frame++)
-                hear(step.alone, step.scratch.lanes + crew.thread * lane, stream, frame);
-        crew.wait();
-        for (int stream = whole; stream < step.call.batch; stream++)
-            for (int frame = 0; frame < step.call.count; frame++) hear(crew, step.scratch.lanes, stream, frame);
+        share_streams(step.team, step.call.batch, step.call.count, step.scratch.lanes, step.scratch.region,
+                      [this](const Team& team, const Lane& lane, int stream, int frame) { hear(team, lane, stream, frame); });
     }
 
     void narrow() const {

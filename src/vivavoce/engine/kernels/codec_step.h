@@ -11,12 +11,12 @@ struct CodecStepping : Part {
     const CodecCall& call;
     const CodecWorkspace& scratch;
     const Part framewise;  // with a row for each frame
-    const Team team, alone;
+    const Team team;
 
     CodecStepping(const CodecStep& s, const CodecTransformer& sizes, int t)
         : Part(s.crew, s.work->rows, t, 2 * s.call->batch * s.call->count, sizes.dim, sizes.width), model(sizes), ring(*s.ring),
           call(*s.call), scratch(*s.work), framewise(s.crew, s.work->rows, t, rows / 2, sizes.dim, sizes.width),
-          team{t, threads, s.crew}, alone{0, 1, nullptr} {}
+          team{t, threads, s.crew} {}
 
     float* tails_of(int stream) const { return call.tails + call.slots[stream] * call.tail_size; }
     float* joined_of(int stream) const { return scratch.joined + stream * scratch.joined_stride; }

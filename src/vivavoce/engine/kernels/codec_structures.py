@@ -49,6 +49,14 @@ class Encoder(Structure):
     ]  # fmt: skip
 
 
+class Decoder(Structure):
+    _fields_: ClassVar[Fields] = [
+        ("convs", c_void_p), ("entries", c_void_p), ("project", Matrix), ("upsample", c_void_p),
+        ("transformer", CodecTransformer),
+        *((name, c_int32) for name in ("codebooks", "bins", "width", "stages", "frame_size", "upsample_tail")),
+    ]  # fmt: skip
+
+
 class CodecCall(Structure):
     _fields_: ClassVar[Fields] = [
         *((name, c_void_p) for name in ("slots", "audio", "codes", "position", "oldest", "tails")),
@@ -66,5 +74,5 @@ class CodecWorkspace(Structure):
 def codec_layout() -> int:
     """As `vivavoce_codec_layout` has it."""
     first = (sizeof(Conv) * 1000 + sizeof(CodecLayer)) * 1000 + sizeof(CodecTransformer)
-    second = (sizeof(Book) * 1000 + sizeof(Encoder)) * 1000 + sizeof(CodecCall)
+    second = (sizeof(Book) + sizeof(Encoder) + sizeof(Decoder)) * 1000 + sizeof(CodecCall)
     return first * 10**9 + second * 1000 + sizeof(CodecWorkspace)

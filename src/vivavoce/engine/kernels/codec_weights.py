@@ -1,16 +1,18 @@
-"""Mimi's weights as the kernels read them: `Encoder` of codec.h, and the memory behind it."""
+"""Mimi's weights as the kernels read them: `Encoder` and `Decoder` of codec.h, and the memory behind them."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from ctypes import c_void_p
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vivavoce.nn.conv import CausalConv1d
+from vivavoce.nn.conv import CausalConv1d, CausalConvTranspose1d
 from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.quantizer import SplitQuantizer
 from vivavoce.nn.seanet import Residual
@@ -36,10 +38,36 @@ class Weights(Packer):
         self.widest = max(self.widest, struct.inputs, struct.outputs)
         return struct
 
-    def array(self, structs: Sequence[ctypes.Structure]) -> int:
+    def matrix_alone(self, weight: Tensor) -> Matrix:
+        """One whose rows are windows of a buffer, as they are."""
+        return self.matrix(weight, Format.FLOAT32, 1)
+
+    def array(self, structs: Sequence[ctypes.Structure] | Sequence[c_void_p]) -> int:
         array = (type(structs[0]) * len(structs))(*structs)
         self._kept.append(array)
         return ctypes.addressof(array)
+
+
+@dataclass
+class Kernel:
+    """A causal convolution: weight [out, kernel, in]."""
+
+    weight: Tensor
+    bias: Tensor
+    stride: int
+
+    @classmethod
+    def of(cls, conv: CausalConv1d) -> Kernel:
+        weight = conv.weight.detach()
+        return cls(weight, weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach(), conv.stride)
+
+    @classmethod
+    def transposed(cls, conv: CausalConvTranspose1d) -> Kernel:
+        """Of two inputs, the one before and the one now, to `stride` moments of results."""
+        assert conv.bias is not None
+        now, later = conv.weight.detach().permute(1, 2, 0).chunk(2)  # [stride, out, in]
+        weight = torch.stack([later.flatten(0, 1), now.flatten(0, 1)], 1)
+        return cls(weight, conv.bias.detach().repeat(conv.stride), 1)
 
 
 class Convolutions:
@@ -48,40 +76,39 @@ class Convolutions:
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self.structs = list[structures.Conv]()
-        self.tail_size = self.region = 0
+        self.tail_size = 0
+        self.region = 0  # numbers of the largest buffer of a frame of those that are taken alone
+        self._joined = list[structures.Conv]()
 
-    def alone(self, conv: CausalConv1d, rows: int) -> None:
+    def alone(self, kernel: Kernel, rows: int) -> None:
         """One that a thread takes a stream at a time: `rows` moments a frame, several in a row where it is narrow."""
-        weight, bias = conv.weight.detach(), _bias_of(conv)
-        fold = _moments(len(weight), rows)
-        self._add(_folded(weight, conv.stride, fold), bias.repeat(fold), conv, rows // fold, fold, Format.FLOAT32)
-        made = self.structs[-1]
+        fold = _moments(len(kernel.weight), rows)
+        made = self._add(kernel, _folded(kernel, fold), rows // fold, fold, self._weights.matrix_alone)
         self.region = max(self.region, made.kept + made.rows * made.step, made.rows * made.width)
 
-    def together(self, conv: CausalConv1d, rows: int) -> None:
+    def together(self, kernel: Kernel, rows: int) -> None:
         """One whose rows, of all streams, are taken together."""
-        self._add(conv.weight.detach().flatten(1), _bias_of(conv), conv, rows, 1, None)
+        self._joined.append(self._add(kernel, kernel.weight.flatten(1), rows, 1, self._weights.matrix))
 
     def joined(self, frames: int) -> int:
         """Numbers of the largest buffer of those that are taken together, for a stream's frames."""
-        return max(c.kept + frames * c.rows * c.step for c in self.structs[-2:])
+        return max(c.kept + frames * c.rows * max(c.step, c.width) for c in self._joined)
+
+    def tail(self, numbers: int) -> int:
+        """Room for so many in a slot's tails."""
+        at, self.tail_size = self.tail_size, self.tail_size + numbers
+        return at
 
     def _add(
-        self, weight: Tensor, bias: Tensor, conv: CausalConv1d, rows: int, fold: int, format: Format | None
-    ) -> None:
-        inputs = conv.weight.shape[2]
-        kept = conv.context * inputs
-        matrix = self._weights.matrix(weight, format, 1 if format is Format.FLOAT32 else WHOLE)
-        self.structs.append(
-            structures.Conv(
-                matrix, self._weights.vector(bias), conv.stride * inputs * fold, kept, self.tail_size, len(weight), rows
-            )
-        )
-        self.tail_size += kept
-
-
-def _bias_of(conv: CausalConv1d) -> Tensor:
-    return conv.weight.new_zeros(len(conv.weight)) if conv.bias is None else conv.bias.detach()
+        self, kernel: Kernel, weight: Tensor, rows: int, fold: int, matrix: Callable[[Tensor], Matrix]
+    ) -> structures.Conv:
+        length, inputs = kernel.weight.shape[1:]
+        kept = (length - kernel.stride) * inputs
+        bias = self._weights.vector(kernel.bias.repeat(fold))
+        step = kernel.stride * inputs * fold
+        made = structures.Conv(matrix(weight), bias, step, kept, self.tail(kept), len(weight), rows)
+        self.structs.append(made)
+        return made
 
 
 def _moments(outputs: int, rows: int) -> int:
@@ -90,33 +117,69 @@ def _moments(outputs: int, rows: int) -> int:
     return next(whole, 1)
 
 
-def _folded(weight: Tensor, stride: int, fold: int) -> Tensor:
-    """weight [out, kernel, in] to [fold * out, (kernel + (fold - 1) * stride) * in]: `fold` moments from one window."""
-    kernel = weight.shape[1]
-    moments = [F.pad(weight, (0, 0, i * stride, (fold - 1 - i) * stride)) for i in range(fold)]
-    return torch.cat(moments).reshape(fold * len(weight), (kernel + (fold - 1) * stride) * weight.shape[2])
+def _folded(kernel: Kernel, fold: int) -> Tensor:
+    """[fold * out, (kernel + (fold - 1) * stride) * in]: `fold` moments from one window."""
+    stride = kernel.stride
+    moments = [F.pad(kernel.weight, (0, 0, i * stride, (fold - 1 - i) * stride)) for i in range(fold)]
+    return torch.cat(moments).flatten(1)
 
 
 def encoder(weights: Weights, mimi: Mimi) -> tuple[structures.Encoder, Convolutions]:
     """The encoding half."""
-    config, convolutions = mimi.config, Convolutions(weights)
-    first, *blocks, last = cast("list[CausalConv1d | Residual]", list(mimi.encoder.blocks))
+    config, chain = mimi.config, Convolutions(weights)
+    first, *blocks, last = mimi.encoder.blocks
     rows = config.frame_size
-    convolutions.alone(cast("CausalConv1d", first), rows)
-    for stage, ratio in enumerate(config.ratios):
-        residual, down = cast("Residual", blocks[2 * stage]), cast("CausalConv1d", blocks[2 * stage + 1])
-        convolutions.alone(residual.narrow, rows)
-        convolutions.alone(residual.widen, rows)
-        convolutions.region = max(convolutions.region, rows * len(residual.widen.weight) + down.weight[0].numel())
-        rows //= ratio
-        (convolutions.alone if stage + 1 < len(config.ratios) else convolutions.together)(down, rows)
-    convolutions.together(cast("CausalConv1d", last), rows)
-    convolutions.together(mimi.downsample, rows // 2)
+    chain.alone(Kernel.of(cast("CausalConv1d", first)), rows)
+    for block in blocks:
+        if isinstance(block, Residual):
+            _residual(chain, block, rows)
+            chain.region = max(chain.region, rows * len(block.widen.weight) + block.widen.weight[0].numel())
+            continue
+        down = Kernel.of(cast("CausalConv1d", block))
+        rows //= down.stride
+        (chain.together if block is blocks[-1] else chain.alone)(down, rows)
+        chain.region = max(chain.region, chain.structs[-1].kept + rows * chain.structs[-1].step)
+    chain.together(Kernel.of(cast("CausalConv1d", last)), rows)
+    chain.together(Kernel.of(mimi.downsample), 1)
     struct = structures.Encoder(
-        weights.array(convolutions.structs), transformer(weights, mimi.encoder_transformer),
+        weights.array(chain.structs), transformer(weights, mimi.encoder_transformer),
         quantiser(weights, mimi.quantizer), len(config.ratios), config.frame_size,
     )  # fmt: skip
-    return struct, convolutions
+    return struct, chain
+
+
+def decoder(weights: Weights, mimi: Mimi) -> tuple[structures.Decoder, Convolutions]:
+    """The decoding half."""
+    config, chain = mimi.config, Convolutions(weights)
+    first, *blocks, last = mimi.decoder.blocks
+    rows = 2
+    chain.together(Kernel.of(cast("CausalConv1d", first)), rows)
+    for block in blocks:
+        if isinstance(block, Residual):
+            _residual(chain, block, rows)
+            continue
+        up = cast("CausalConvTranspose1d", block)
+        (chain.together if block is blocks[0] else chain.alone)(Kernel.transposed(up), rows)
+        rows *= up.stride
+        chain.region = max(chain.region, rows * up.outputs)
+    chain.alone(Kernel.of(cast("CausalConv1d", last)), rows)
+    width = padded(config.codebook_dim, CHANNELS)
+    halves = mimi.quantizer.semantic, mimi.quantizer.acoustic
+    entries = [weights.table(_wide(book)) for half in halves for book in half.codebooks]
+    upsample = F.pad(mimi.upsample.weight.detach()[0], (0, padded(config.dimension, WHOLE) - config.dimension))
+    project = torch.cat([_wide(half.project_out.weight) for half in halves], 1)
+    struct = structures.Decoder(
+        weights.array(chain.structs), weights.array([c_void_p(entry) for entry in entries]),
+        weights.matrix(project, Format.FLOAT32), weights.table(upsample),
+        transformer(weights, mimi.decoder_transformer), config.codebooks, config.bins, width, len(config.ratios),
+        config.frame_size, chain.tail(config.dimension),
+    )  # fmt: skip
+    return struct, chain
+
+
+def _residual(chain: Convolutions, block: Residual, rows: int) -> None:
+    chain.alone(Kernel.of(block.narrow), rows)
+    chain.alone(Kernel.of(block.widen), rows)
 
 
 def transformer(weights: Weights, module: Transformer) -> structures.CodecTransformer:
@@ -147,8 +210,8 @@ def _layer(weights: Weights, layer: Layer) -> structures.CodecLayer:
 def quantiser(weights: Weights, module: SplitQuantizer) -> structures.Quantiser:
     halves = module.semantic, module.acoustic
     bins, width = halves[0].codebooks.shape[1:]
+    books = [_book(weights, _wide(book)) for half in halves for book in half.codebooks]
     room = padded(width, CHANNELS) - width
-    books = [_book(weights, F.pad(book.detach(), (0, room)).contiguous()) for half in halves for book in half.codebooks]
     project = torch.cat([F.pad(half.project_in.weight.detach(), (0, 0, 0, room)) for half in halves])
     return structures.Quantiser(
         weights.array(books), weights.matrix(project, Format.FLOAT32), len(books), bins, width + room
@@ -162,3 +225,8 @@ def _book(weights: Weights, entries: Tensor) -> structures.Book:
     return structures.Book(
         weights.matrix(entries), weights.table(entries), weights.table(halves), 0.0, float(entries.norm(dim=1).max())
     )
+
+
+def _wide(weight: Tensor) -> Tensor:
+    """Rows padded to whole lines."""
+    return F.pad(weight.detach(), (0, -weight.shape[-1] % CHANNELS)).contiguous()

@@ -20,6 +20,7 @@ namespace {
 #include "codec_step.h"
 #include "codec_quantiser.h"
 #include "codec_encoder.h"
+#include "codec_decoder.h"
 }  // namespace
 
 #define NAME_(what, isa) vivavoce_##what##_##isa
@@ -27,3 +28,4 @@ namespace {
 void NAME(step, ISA)(const void* step, int thread) { Stepping(*(const Step*)step, thread).run(); }
 void NAME(speak, ISA)(const void* step, int thread) { Speaking(*(const SpeechStep*)step, thread).run(); }
 void NAME(encode, ISA)(const void* step, int thread) { Encoding(*(const CodecStep*)step, thread).run(); }
+void NAME(decode, ISA)(const void* step, int thread) { Decoding(*(const CodecStep*)step, thread).run(); }

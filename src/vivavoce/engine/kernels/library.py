@@ -33,9 +33,9 @@ class Library:
         assert functions.vivavoce_speech_layout() == speech_layout(), "speech_structures.py and depformer.h differ"
         self.speak = functions.vivavoce_speak
         functions.vivavoce_codec_layout.restype = c_int64
-        functions.vivavoce_encode.argtypes = [c_int, *[c_void_p] * 5]
+        functions.vivavoce_encode.argtypes = functions.vivavoce_decode.argtypes = [c_int, *[c_void_p] * 5]
         assert functions.vivavoce_codec_layout() == codec_layout(), "codec_structures.py and codec.h differ"
-        self.encode = functions.vivavoce_encode
+        self.encode, self.decode = functions.vivavoce_encode, functions.vivavoce_decode
         self.crew, self.dismiss, self.step = (
             functions.vivavoce_crew,
             functions.vivavoce_dismiss,
