@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from ctypes import c_void_p
 from dataclasses import dataclass
 from typing import cast
 
@@ -42,7 +41,7 @@ class Weights(Packer):
         """One whose rows are windows of a buffer, as they are."""
         return self.matrix(weight, Format.FLOAT32, 1)
 
-    def array(self, structs: Sequence[ctypes.Structure] | Sequence[c_void_p]) -> int:
+    def array(self, structs: Sequence[ctypes.Structure]) -> int:
         array = (type(structs[0]) * len(structs))(*structs)
         self._kept.append(array)
         return ctypes.addressof(array)
@@ -165,11 +164,11 @@ def decoder(weights: Weights, mimi: Mimi) -> tuple[structures.Decoder, Convoluti
     chain.alone(Kernel.of(cast("CausalConv1d", last)), rows)
     width = padded(config.codebook_dim, CHANNELS)
     halves = mimi.quantizer.semantic, mimi.quantizer.acoustic
-    entries = [weights.table(_wide(book)) for half in halves for book in half.codebooks]
+    entries = [weights.table(_wide(book)) for half in halves for book in half.codebooks]  # addresses
     upsample = F.pad(mimi.upsample.weight.detach()[0], (0, padded(config.dimension, WHOLE) - config.dimension))
     project = torch.cat([_wide(half.project_out.weight) for half in halves], 1)
     struct = structures.Decoder(
-        weights.array(chain.structs), weights.array([c_void_p(entry) for entry in entries]),
+        weights.array(chain.structs), weights.table(torch.tensor(entries)),
         weights.matrix(project, Format.FLOAT32), weights.table(upsample),
         transformer(weights, mimi.decoder_transformer), config.codebooks, config.bins, width, len(config.ratios),
         config.frame_size, chain.tail(config.dimension),
