@@ -137,9 +137,9 @@ def test_neither_neighbours_nor_frames_at_once_nor_threads_change_a_bit(kernels:
     """Compared are the rings, which hold what the last digit of every layer has made."""
     mimi = codec(MIMI)
     for isa in kernels.isas:
-        together = NativeEncoder(kernels, mimi, 7, 4, threads=3, isa=isa)
+        together = NativeEncoder(kernels, mimi, 7, 4, threads=2, isa=isa)
         alone = NativeEncoder(kernels, mimi, 1, 4, isa=isa)
-        sound = torch.randn(7, 24 * MIMI.frame_size, generator=torch.Generator().manual_seed(0))
+        sound = torch.randn(7, 12 * MIMI.frame_size, generator=torch.Generator().manual_seed(0))
         whole = [together.encode(Rows(range(7)), part, 5) for part in sound.split(4 * MIMI.frame_size, 1)]
         single = [alone.encode(Rows([0]), part[5:6], 5) for part in sound.split(MIMI.frame_size, 1)]
         assert torch.equal(torch.cat(whole, 1)[5:6], torch.cat(single, 1))
@@ -150,11 +150,11 @@ def test_neither_neighbours_nor_frames_at_once_nor_threads_change_a_bit(kernels:
         assert torch.equal(alone._memory.tails[0], together._memory.tails[5])
 
 
-def test_audio_is_the_same_to_the_bit_beside_neighbours_and_by_several_threads(kernels: Library) -> None:
+def test_neither_neighbours_nor_threads_change_a_bit_of_the_audio(kernels: Library) -> None:
     mimi = codec(MIMI)
-    codes = torch.randint(MIMI.bins, (7, 24, 5), generator=torch.Generator().manual_seed(0))
+    codes = torch.randint(MIMI.bins, (7, 12, 5), generator=torch.Generator().manual_seed(0))
     for isa in kernels.isas:
-        together = NativeDecoder(kernels, mimi, 7, 4, threads=3, isa=isa)
+        together = NativeDecoder(kernels, mimi, 7, 4, threads=2, isa=isa)
         alone = NativeDecoder(kernels, mimi, 1, 4, isa=isa)
         whole = [together.decode(Rows(range(7)), part) for part in codes.split(4, 1)]
         single = [alone.decode(Rows([0]), part[5:6]) for part in codes.split(1, 1)]
