@@ -62,6 +62,15 @@ def test_words_of_real_speakers_are_right_and_in_time(transcriber: Transcriber, 
     assert score.start_error <= 0.040
 
 
+@pytest.mark.parametrize(("dtype", "points"), [("int8", 0.2), ("int4", 0.5)])
+def test_packed_weights_hear_as_well(dtype: str, points: float, transcriber: Transcriber, takes: list[Clip]) -> None:
+    """Over 900 words, half of them in noise: one word in 450 is 0.2 points."""
+    utterances = [utterance for seed in (1, 2, 3) for utterance in evaluate.strung(takes, seed)]
+    utterances += evaluate.noisy(utterances, 5, seed=2)
+    packed = Transcriber(load_stt(device="cpu", dtype=dtype), batch_size=16)
+    assert evaluate.score(packed, utterances).wer <= evaluate.score(transcriber, utterances).wer + points
+
+
 def test_the_codec_is_understood_after_a_round_trip(
     model: SttModel, transcriber: Transcriber, takes: list[Clip]
 ) -> None:

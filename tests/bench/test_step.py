@@ -48,6 +48,20 @@ def test_the_language_model_is_measured_in_every_format_beside_the_peer() -> Non
         assert row["ratio"] == pytest.approx(row["ms"] / min(theirs))
 
 
+def test_the_logits_of_every_format_are_told_with_their_error() -> None:
+    done = bench("--accuracy", "--threads", "1", "--json", verb="lm")
+    assert done.returncode == 0, done.stderr
+    errors = {row["way"]: row["error"] for row in json.loads(done.stdout)["rows"]}
+    assert errors["pytorch"] == 0
+    assert errors["float32"] < 1e-5 < errors["bfloat16"] < errors["int8"] < errors["int4"] < 0.5
+
+
+def test_a_packed_engine_is_measured_beside_the_peer_s_bfloat16() -> None:
+    done = bench("--dtype", "int8", "--batch", "1", "--threads", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"][0]["ratio"] > 0
+
+
 @pytest.mark.parametrize(("option", "value"), [("--shape", "tts-tiny"), ("--ways", "int3"), ("--peer", "nobody")])
 def test_a_wrong_value_of_the_language_model_is_named(option: str, value: str) -> None:
     done = bench(option, value, verb="lm")

@@ -12,6 +12,7 @@ import sentencepiece
 import torch
 
 from vivavoce.checkpoints import SttModel, load_stt, save_stt
+from vivavoce.checkpoints.assembly import torch_dtype
 from vivavoce.core import CheckpointError, UnsupportedError
 
 Edit = Callable[..., None]
@@ -187,8 +188,16 @@ def test_a_source_that_is_nothing_is_refused(source: str) -> None:
 
 
 def test_an_unknown_dtype_is_refused(folder: Path) -> None:
-    with pytest.raises(UnsupportedError, match="int8"):
-        load_stt(folder, dtype="int8")
+    with pytest.raises(UnsupportedError, match="int7"):
+        load_stt(folder, dtype="int7")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_packed_weights_are_an_engine_s_and_only_on_a_cpu(dtype: str, folder: Path) -> None:
+    model = load_stt(folder, device="cpu", dtype=dtype)
+    assert (model.packed, model.dtype, model.lm.embeddings.dtype) == (dtype, dtype, torch.float32)
+    with pytest.raises(UnsupportedError, match=f"{dtype} is a format of the CPU's kernels, and the device is cuda"):
+        torch_dtype(dtype, torch.device("cuda"))
 
 
 @pytest.mark.parametrize("device", ["cuda:77", "abacus"])

@@ -36,6 +36,7 @@ FORMATS = {
     "int8": Precision(Format.INT8, Format.INT8),
     "int4": Precision(Format.INT4, Format.INT8),
 }
+STREAMS = 8  # whose logits are compared
 PEERS = {"moshi float32": torch.float32, "moshi bfloat16": torch.bfloat16}
 
 
@@ -53,6 +54,15 @@ class LmRow:
     def ratio(self) -> float | None:
         """To the faster of the peer's; below one is faster."""
         return self.ms / self.peer_ms if self.peer_ms else None
+
+
+@dataclass(frozen=True)
+class LogitsRow:
+    """How far one way's text logits are from those of fp32 weights in PyTorch."""
+
+    way: str
+    error: float  # norm of the difference / norm
+    top1: float  # share of steps with the same likeliest token
 
 
 def compare_lm(
@@ -77,6 +87,35 @@ def compare_lm(
             yield LmRow(way, batch, *_medians(_our_step(lm, stepper, batch), steps), best.get(batch))
         del stepper
         gc.collect()
+
+
+def compare_logits(shape: str, ways: Sequence[str], positions: int = 24) -> Iterator[LogitsRow]:
+    """Every way hears the same random codes and text, one step after the other; the errors of its logits."""
+    exact = random_models(shape, torch.float32)[1]
+    expected = _logits(exact, "pytorch", positions)
+    del exact
+    gc.collect()
+    lm = random_models(shape, torch.float32 if shape == "embedded" else torch.bfloat16)[1]
+    for way in ways:
+        logits = _logits(lm, way, positions)
+        error = float((logits - expected).norm() / expected.norm())
+        yield LogitsRow(way, error, float((logits.argmax(-1) == expected.argmax(-1)).float().mean()))
+        gc.collect()
+
+
+@torch.inference_mode()
+def _logits(lm: Lm, way: str, positions: int) -> torch.Tensor:
+    """float32 [positions * STREAMS, text_card_out]."""
+    stepper = _stepper(lm, way, STREAMS, torch.get_num_threads())
+    rows, random = Rows(range(STREAMS)), torch.Generator().manual_seed(1)
+    for slot in range(STREAMS):
+        stepper.reset(slot)
+    heard = []
+    for _ in range(positions):
+        text = torch.randint(lm.config.text_card, (STREAMS, 1), generator=random)
+        codes = torch.randint(lm.config.card, (STREAMS, 1, lm.config.n_q), generator=random)
+        heard.append(stepper.hear(rows, text, codes)[0].float().flatten(0, 1).clone())
+    return torch.cat(heard)
 
 
 def _stepper(lm: Lm, way: str, slots: int, threads: int) -> Stepper:

@@ -17,11 +17,13 @@ import numpy as np
 import torch
 
 from ..checkpoints import SttConfig, SttModel, save_stt
+from ..checkpoints.assembly import PACKED
 from ..checkpoints.random import SHAPES as STT_SHAPES
 from ..checkpoints.random import random_models
 from ..checkpoints.random_tts import TTS_SHAPES
 from ..core import FRAME_SIZE
 from ..engine import SttEngine
+from ..engine.stepper import fastest
 from ..nn.lm import Lm
 from ..nn.mimi import Mimi
 from .peer import moshi_info as moshi_info
@@ -47,10 +49,13 @@ class Row:
         return self.ours_ms / self.peer_ms if self.peer_ms else None
 
 
-def compare(shape: str, batches: Sequence[int], dtype: torch.dtype, peer: bool = True, steps: int = 9) -> Iterator[Row]:
+def compare(shape: str, batches: Sequence[int], dtype: str, peer: bool = True, steps: int = 9) -> Iterator[Row]:
     """Whole frames (codec and LM), every stream at full context; ours and the peer's in turn, so that a busy machine
-    disturbs both alike. Shapes that speak are sampled at their temperatures, with a voice where they take one."""
-    our_step, their_step = (speaking_steps if shape in TTS_SHAPES else _hearing_steps)(shape, dtype, peer)
+    disturbs both alike. Shapes that speak are sampled at their temperatures, with a voice where they take one.
+    Packed formats, "int8" and "int4", are ours; the peer then has the bfloat16 weights that they were made from."""
+    packed = dtype if dtype in PACKED else None
+    weights = torch.bfloat16 if packed else getattr(torch, dtype)
+    our_step, their_step = (speaking_steps if shape in TTS_SHAPES else _hearing_steps)(shape, weights, packed, peer)
     for batch in batches:
         ours = our_step(batch)
         with ExitStack() as stack:
@@ -60,9 +65,9 @@ def compare(shape: str, batches: Sequence[int], dtype: torch.dtype, peer: bool =
         gc.collect()
 
 
-def _hearing_steps(shape: str, dtype: torch.dtype, peer: bool) -> tuple[OurStep, TheirStep | None]:
+def _hearing_steps(shape: str, dtype: torch.dtype, packed: str | None, peer: bool) -> tuple[OurStep, TheirStep | None]:
     mimi, lm = random_models(shape, dtype)
-    ours = partial(_our_step, mimi, lm)
+    ours = partial(_our_step, mimi, lm, packed)
     return ours, partial(_their_step, moshi_models(mimi, lm)) if peer else None
 
 
@@ -112,8 +117,8 @@ def _vocabulary(size: int) -> tuple[tuple[str, ...], bytes]:
     return tuple(processor.id_to_piece(i) for i in range(size)), target.getvalue()
 
 
-def _our_step(mimi: Mimi, lm: Lm, batch: int) -> Callable[[], object]:
-    engine = SttEngine(mimi, lm, batch)
+def _our_step(mimi: Mimi, lm: Lm, packed: str | None, batch: int) -> Callable[[], object]:
+    engine = SttEngine(mimi, lm, batch, partial(fastest, packed=packed))
     for slot in range(batch):
         engine.open(slot)
     # Full context: every later step attends over all of it.

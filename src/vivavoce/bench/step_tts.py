@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -24,10 +25,10 @@ STRENGTH = 2.0  # of the guidance; where it is not distilled into the model, a s
 
 
 def speaking_steps(
-    shape: str, dtype: torch.dtype, peer: bool
+    shape: str, dtype: torch.dtype, packed: str | None, peer: bool
 ) -> tuple[Callable[[int], Step], Callable[[int, ExitStack], Step] | None]:
     """For a batch size, a step of ours; and one of the peer's, which lasts until the stack is closed."""
-    model = random_tts(shape, torch.device("cpu"), dtype)
+    model = replace(random_tts(shape, torch.device("cpu"), dtype), packed=packed)
     if not peer:
         return partial(_our_step, model), None
     with tempfile.TemporaryDirectory() as name:

@@ -21,6 +21,7 @@ _DTYPE_NAMES = {
     **dict.fromkeys(("float16", "fp16", "f16", "half"), torch.float16),
     **dict.fromkeys(("bfloat16", "bf16"), torch.bfloat16),
 }
+PACKED = ("int8", "int4")  # what the engine's CPU kernels make of an LM's weights; no layout of files
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,15 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def torch_dtype(value: str | torch.dtype) -> torch.dtype:
+def torch_dtype(value: str | torch.dtype | None, device: torch.device) -> tuple[torch.dtype | None, str | None]:
+    """How the LM's tensors are loaded (None: as suits file and device), and how its engine is to pack them."""
+    if value is None:
+        return None, None
+    if value in PACKED:
+        if device.type != "cpu":
+            raise UnsupportedError(f"dtype {value} is a format of the CPU's kernels, and the device is {device}")
+        return None, str(value)
     dtype = _DTYPE_NAMES.get(value.lower()) if isinstance(value, str) else value
     if dtype not in _DTYPE_NAMES.values():
-        raise UnsupportedError(f"dtype {value!r} is not one of float32, float16, bfloat16")
-    assert dtype is not None
-    return dtype
+        raise UnsupportedError(f"dtype {value!r} is not one of float32, float16, bfloat16, {', '.join(PACKED)}")
+    return dtype, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,21 +31,27 @@ def load_stt(
     `hf://owner/name/file` on the hub; the name of an embedded model; None for the embedded default; `random:stt-1b` for
     noise of that shape (checkpoints/random.py).
     `device`: a torch device, or "auto" for CUDA where there is one.
-    `dtype` of the LM: by default the file's, but fp32 for small models on the CPU. The codec is always fp32.
+    `dtype` of the LM: by default the file's, but fp32 for small models on the CPU. "int8" and "int4", on the CPU: the
+    tensors are loaded as by default, and an engine packs them. The codec is always fp32.
     `instead`: single files and the number of codebooks that replace the model's own.
 
     Raises CheckpointError (the files), DownloadError (the hub), UnsupportedError (the device).
     """
-    target, wanted = torch_device(device), None if dtype is None else torch_dtype(dtype)
+    target = torch_device(device)
+    wanted, packed = torch_dtype(dtype, target)
+    return replace(_open(source, target, wanted, instead), packed=packed)
+
+
+def _open(source: str | Path | None, device: torch.device, dtype: torch.dtype | None, instead: Instead) -> SttModel:
     if isinstance(source, str) and source.startswith(RANDOM):
-        return random_stt(source.removeprefix(RANDOM), target, wanted)
+        return random_stt(source.removeprefix(RANDOM), device, dtype)
     folder = open_pinned(source)
     config = Fields.read(folder.get("config.json"))
     if config.values.get("model_type") == trfs.MODEL_TYPE:
         if instead != AS_IT_IS:
             raise UnsupportedError(f"{folder.name}: a -trfs model is one file, of which no part can be replaced")
-        return _load_trfs(folder, config, target, wanted)
-    return _load_pytorch(folder, config, target, wanted, instead)
+        return _load_trfs(folder, config, device, dtype)
+    return _load_pytorch(folder, config, device, dtype, instead)
 
 
 def _load_pytorch(

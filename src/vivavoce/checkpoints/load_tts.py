@@ -34,13 +34,19 @@ def load_tts(
 
     `random:tts-1.6b` and `random:tts-0.75b` are noise of these shapes. `instead.codebooks` is how many are generated.
     """
-    target, wanted = torch_device(device), None if dtype is None else torch_dtype(dtype)
+    target = torch_device(device)
+    wanted, packed = torch_dtype(dtype, target)
+    model = _open(source, target, wanted, instead)
+    return replace(_with_codebooks(model, instead.codebooks), packed=packed)
+
+
+def _open(source: str | Path | None, device: torch.device, dtype: torch.dtype | None, instead: Instead) -> TtsModel:
     if isinstance(source, str) and source.startswith(RANDOM):
-        return _with_codebooks(random_tts(source.removeprefix(RANDOM), target, wanted), instead.codebooks)
+        return random_tts(source.removeprefix(RANDOM), device, dtype)
     folder = open_pinned(embedded("tts") if source is None else source)
     config = Fields.read(folder.get("config.json"))
     speech.check_supported(config)
-    return _with_codebooks(_load(folder, config, target, wanted, instead), instead.codebooks)
+    return _load(folder, config, device, dtype, instead)
 
 
 def _load(

@@ -31,6 +31,12 @@ class SttModel:
     lm: Lm
     pieces: tuple[str, ...]  # sentencepiece pieces by token id, [text_card]
     files: Mapping[str, str] = field(default_factory=dict)  # local paths: lm, mimi, tokenizer
+    packed: str | None = None  # "int8" or "int4": what an engine is to make of the LM's weights
+
+    @property
+    def dtype(self) -> str:
+        """Of the LM's weights, as an engine keeps them."""
+        return self.packed or str(self.lm.embeddings.dtype).removeprefix("torch.")
 
 
 def languages(name: str) -> tuple[str, ...]:

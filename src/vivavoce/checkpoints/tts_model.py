@@ -53,6 +53,12 @@ class TtsModel:
     conditions: Conditions  # fp32, whatever the LM's dtype
     tokenizer: SentencePieceProcessor
     files: Mapping[str, str] = field(default_factory=dict)  # local paths: lm, mimi, tokenizer
+    packed: str | None = None  # "int8" or "int4": what an engine is to make of the LM's weights
+
+    @property
+    def dtype(self) -> str:
+        """Of the LM's weights, as an engine keeps them."""
+        return self.packed or str(self.lm.embeddings.dtype).removeprefix("torch.")
 
     @property
     def guidances(self) -> tuple[float, ...]:

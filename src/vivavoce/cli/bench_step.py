@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+DTYPES = ("float32", "bfloat16", "int8", "int4")
 BATCH = Annotated[str, typer.Option(help="Batch sizes, with commas between.")]
 PEER = Annotated[str, typer.Option(help="moshi, the reference package, or none.")]
 THREADS = Annotated[int, typer.Option(min=1, help="Threads of the arithmetic.")]
@@ -16,11 +17,13 @@ AS_JSON = Annotated[bool, typer.Option("--json", help="One JSON object with rows
 
 def engine(
     shape: Annotated[
-        str, typer.Option(help="Sizes: embedded, stt-1b, tts-tiny, tts-0.75b or tts-1.6b, with random weights.")
+        str, typer.Option(help="Sizes: embedded, stt-1b, stt-2.6b, tts-tiny, tts-0.75b, tts-1.6b, with random weights.")
     ] = "embedded",
     batch: BATCH = "1,4,16",
     peer: PEER = "moshi",
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16, of the language model.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="Of the language model: float32, bfloat16; int8 or int4, where the peer has bfloat16.")
+    ] = "float32",
     threads: THREADS = 2,
     as_json: AS_JSON = False,
 ) -> None:
@@ -31,12 +34,12 @@ def engine(
 
     if shape not in SHAPES:
         raise typer.BadParameter(f"{shape!r} is none of {', '.join(SHAPES)}", param_hint="--shape")
-    if dtype not in ("float32", "bfloat16"):
-        raise typer.BadParameter(f"{dtype!r} is neither float32 nor bfloat16", param_hint="--dtype")
+    if dtype not in DTYPES:
+        raise typer.BadParameter(f"{dtype!r} is none of {', '.join(DTYPES)}", param_hint="--dtype")
     batches, against = _sizes(batch), _has_peer(peer)
     torch.set_num_threads(threads)
     rows = []
-    for row in compare(shape, batches, getattr(torch, dtype), against):
+    for row in compare(shape, batches, dtype, against):
         rows.append({"batch": row.batch, "ours_ms": row.ours_ms, "peer_ms": row.peer_ms, "ratio": row.ratio})
         if not as_json:
             theirs = f"   {peer} {row.peer_ms:8.1f} ms   ratio {row.ratio:.2f}" if row.peer_ms and row.ratio else ""
@@ -46,13 +49,16 @@ def engine(
 
 
 def lm(
-    shape: Annotated[str, typer.Option(help="Sizes: embedded or stt-1b, with random weights.")] = "embedded",
+    shape: Annotated[str, typer.Option(help="Sizes: embedded, stt-1b or stt-2.6b, with random weights.")] = "embedded",
     batch: BATCH = "1,4,8,16",
     ways: Annotated[
         str, typer.Option(help="Of pytorch, float32, bfloat16, int8, int4; with commas between.")
     ] = "pytorch,float32,bfloat16,int8,int4",
     peer: PEER = "moshi",
     threads: THREADS = 2,
+    accuracy: Annotated[
+        bool, typer.Option("--accuracy", help="No times: how far the logits are from those of fp32 weights.")
+    ] = False,
     as_json: AS_JSON = False,
 ) -> None:
     """Milliseconds of the language model alone, in PyTorch and in the native kernels' formats, medians at full context.
@@ -61,7 +67,7 @@ def lm(
     """
     import torch
 
-    from vivavoce.bench.lm_step import FORMATS, STT_SHAPES, compare_lm
+    from vivavoce.bench.lm_step import FORMATS, STT_SHAPES, compare_lm, compare_logits
 
     if shape not in STT_SHAPES:
         raise typer.BadParameter(f"{shape!r} is none of {', '.join(STT_SHAPES)}", param_hint="--shape")
@@ -70,7 +76,15 @@ def lm(
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(FORMATS)}", param_hint="--ways")
     batches, against = _sizes(batch), _has_peer(peer)
     torch.set_num_threads(threads)
-    rows = []
+    rows: list[dict[str, object]] = []
+    if accuracy:
+        for far in compare_logits(shape, chosen):
+            rows.append(asdict(far))
+            if not as_json:
+                typer.echo(f"{far.way:15} relative error {far.error:.5f}   same token {far.top1:.1%}")
+        if as_json:
+            typer.echo(json.dumps({"shape": shape, "rows": rows}))
+        return
     for row in compare_lm(shape, batches, chosen, threads=threads, peer=against):
         rows.append({**asdict(row), "ratio": row.ratio})
         if not as_json:

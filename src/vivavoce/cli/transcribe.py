@@ -74,8 +74,8 @@ def transcribe(
         typer.Option(help="Where to compute; auto is CUDA where there is one, else the CPU."),
     ] = "auto",
     dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Precision of the weights; auto takes what suits model and device."),
+        Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"],
+        typer.Option(help="Precision of the weights; auto takes what suits model and device. int8 and int4: on a CPU."),
     ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="How many recordings are transcribed at once.")] = 8,
     language: Annotated[

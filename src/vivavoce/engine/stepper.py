@@ -8,11 +8,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from vivavoce.core import UnsupportedError
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.rows import Rows
 
 from .kernels.library import library
-from .kernels.lm import NativeLm, can_step
+from .kernels.lm import NativeLm, Precision, can_step
+from .kernels.packing import Format
 
 
 class Stepper(Protocol):
@@ -61,10 +63,27 @@ class PlainLm:
         self._state.reset(slot)
 
 
-def fastest(lm: Lm, slots: int, frames: int) -> Stepper:
-    """Native code where it can be, in the precision of the model, with at most as many threads as PyTorch uses."""
+def fastest(lm: Lm, slots: int, frames: int, *, packed: str | None = None) -> Stepper:
+    """Native code where it can be, in the precision of the model, with at most as many threads as PyTorch uses.
+
+    `packed` is "int8" or "int4", of the weights; keys and values are int8 then. Raises UnsupportedError where native
+    code cannot be: PyTorch has no such precision.
+    """
     kernels = library() if can_step(lm) else None
     if kernels is None:
+        must_not_be(packed)
         return PlainLm(lm, slots, frames)
     weights = sum(weight.numel() for weight in lm.transformer.parameters())
-    return NativeLm(kernels, lm, slots, frames, threads=min(torch.get_num_threads(), 1 + weights // THREAD))
+    threads = min(torch.get_num_threads(), 1 + weights // THREAD)
+    return NativeLm(kernels, lm, slots, frames, precision_of(packed), threads)
+
+
+def precision_of(packed: str | None) -> Precision | None:
+    """Of weights that are packed so, "int8" or "int4"; None is the model's own."""
+    return Precision(Format[packed.upper()], Format.INT8) if packed else None
+
+
+def must_not_be(packed: str | None) -> None:
+    """Raises UnsupportedError: PyTorch has no such precision."""
+    if packed:
+        raise UnsupportedError(f"dtype {packed} needs the native CPU kernels, which this model or machine has not")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class TtsEngine:
         self,
         model: TtsModel,
         slots: int,
-        stepper_of: TtsStepperOf = fastest_tts,
+        stepper_of: TtsStepperOf | None = None,
         decoder_of: DecoderOf = fastest_decoder,
     ) -> None:
         if slots < 1:
@@ -65,6 +66,7 @@ class TtsEngine:
         self._delays = torch.tensor(lm.delays, device=self.device)
         source = model.config.max_speakers * model.config.voice_frames if lm.cross_attention else 0
         rows = slots if model.guidances else 2 * slots  # row `slots + slot` is the one that guidance leads away from
+        stepper_of = stepper_of or partial(fastest_tts, packed=model.packed)
         self._memory = stepper_of(model.lm, model.config.codebooks, rows, source)
         self._decoder = decoder_of(model.mimi, slots, TOGETHER)
         self._text = torch.zeros(slots, dtype=torch.long, device=self.device)

@@ -16,7 +16,7 @@ from vivavoce.nn.sampling import Choice, draw
 from .kernels.library import library
 from .kernels.lm import can_step
 from .kernels.speech import NativeSpeech
-from .stepper import THREAD
+from .stepper import THREAD, must_not_be, precision_of
 
 
 class TtsStepper(Protocol):
@@ -103,11 +103,15 @@ class PlainTts:
         return self._depformer.generate(hidden, text, pick, self._codebooks)[:count]
 
 
-def fastest_tts(lm: Lm, codebooks: int, rows: int, source: int) -> TtsStepper:
-    """Native code where it can be, in the precision of the model, with at most as many threads as PyTorch uses."""
+def fastest_tts(lm: Lm, codebooks: int, rows: int, source: int, *, packed: str | None = None) -> TtsStepper:
+    """Native code where it can be, in the precision of the model, with at most as many threads as PyTorch uses.
+
+    `packed` as of `fastest`, of the depformer too.
+    """
     kernels = library() if can_step(lm) else None
     if kernels is None:
+        must_not_be(packed)
         return PlainTts(lm, codebooks, rows, source)
     weights = sum(weight.numel() for part in (lm.transformer, lm.depformer) if part for weight in part.parameters())
     threads = min(torch.get_num_threads(), 1 + weights // THREAD)
-    return NativeSpeech(kernels, lm, codebooks, rows, source, threads=threads)
+    return NativeSpeech(kernels, lm, codebooks, rows, source, precision_of(packed), threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from vivavoce.checkpoints import Instead, SttModel, load_stt
 from vivavoce.core import FRAME_SIZE
 from vivavoce.engine import SttEngine
+from vivavoce.engine.stepper import fastest
 
 from .messages import EngineSpec, ModelInfo
 
@@ -21,7 +23,7 @@ def load(spec: EngineSpec) -> tuple[SttEngine, ModelInfo, list[tuple[int, float]
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     model = _changed(_model(spec), spec)
-    engine = SttEngine(model.mimi, model.lm, spec.slots)
+    engine = SttEngine(model.mimi, model.lm, spec.slots, partial(fastest, packed=model.packed))
     return engine, _info(model, engine), _warm_up(engine)
 
 
@@ -73,7 +75,7 @@ def _info(model: SttModel, engine: SttEngine) -> ModelInfo:
         n_q=model.lm.config.n_q,
         snapshot_frames=engine.snapshot_frames,
         device=str(engine.device),
-        dtype=str(model.lm.embeddings.dtype).removeprefix("torch."),
+        dtype=model.dtype,
         files=dict(model.files),
         pid=os.getpid(),
     )

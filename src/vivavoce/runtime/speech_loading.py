@@ -106,7 +106,7 @@ def _info(engine: TtsEngine, cast: Cast) -> SpeechInfo:
         languages=config.languages,
         slots=engine.slots,
         device=str(engine.device),
-        dtype=str(model.lm.embeddings.dtype).removeprefix("torch."),
+        dtype=model.dtype,
         files=dict(model.files),
         pid=os.getpid(),
         voices=cast.voices.names if cast.voices else (),

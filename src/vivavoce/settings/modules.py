@@ -22,6 +22,7 @@ def _path(value: str) -> str:
     return value
 
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"]
 Device = Annotated[str, AfterValidator(_device)]
 HttpPath = Annotated[str, AfterValidator(_path)]
 
@@ -35,7 +36,7 @@ class Compute(BaseModel):
         None, description="Folder, owner/name or hf://owner/name; else the embedded model; none: no speech to text."
     )
     device: Device = Field("auto", description="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:N, mps.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
+    dtype: Dtype = Field("auto", description="Precision of the weights; int8 and int4 are packed at start, on a CPU.")
     slots: int = Field(16, ge=1, le=4096, description="Streams at once (moshi-server's batch_size).")
     threads: int | None = Field(None, ge=1, description="Threads of the arithmetic on a CPU; else torch's choice.")
     temperature: float | None = Field(
