@@ -71,6 +71,24 @@ def test_latency_tells_every_time_of_every_run(url: str, two: Path) -> None:
         assert summary["avg"] == pytest.approx(sum(run[name] for run in target["runs"]) / 2)
 
 
+def test_capacity_starts_a_server_and_tells_one_row(two: Path) -> None:
+    load = "--seconds", "1", "--streams", "1", "--step-max", "5000", "--latency-max", "20000"
+    done = bench(
+        "capacity", "--wav", two, *load, "--json", "--", "--slots", "2", "--dtype", "int8", "--tts-model", "none"
+    )
+    assert done.returncode == 0, done.stderr
+    row = told(done)
+    assert (row["model"], row["dtype"], row["streams"], row["capacity"]) == ("stt-digits-en", "int8", 2, 2)
+    assert (row["wer"], row["differences"], row["limit"]) == (0.0, 0, "all slots were taken")
+    assert row["step_p95_ms"] > 0
+
+
+def test_capacity_tells_why_its_server_did_not_start() -> None:
+    done = bench("capacity", "--", "--model", "random:stt-9b", "--tts-model", "none")
+    assert done.returncode != 0
+    assert "stt-9b is not one of" in done.stderr
+
+
 def test_targets_are_compared_by_their_average_first_token(url: str, two: Path) -> None:
     other = f"{url}/api/asr-streaming"
     done = bench("latency", "--url", other, "--url", url, "--wav", two, "-p", "2", "-n", "1", "--json")
