@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vivavoce import Transcriber
+from vivavoce import Synthesizer, Transcriber
 from vivavoce.checkpoints import TtsModel, load_stt, load_tts
 from vivavoce.checkpoints.voices import Voices
 from vivavoce.core import FRAME_RATE
@@ -49,6 +49,12 @@ def test_the_recogniser_understands_it(spoken: list[Spoken]) -> None:
     wrong, words = error_rate(spoken, heard)
     assert words > 150
     assert wrong <= MOST
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_packed_weights_speak_too(dtype: str) -> None:
+    said = Synthesizer.load(device="cpu", dtype=dtype, batch_size=1).say("four one five, two two nine")
+    assert Transcriber.load(device="cpu").transcribe(said.samples).text == "four one five two two nine"
 
 
 def test_it_neither_clicks_nor_hums_at_its_ends(spoken: list[Spoken]) -> None:
