@@ -16,9 +16,11 @@ import hashlib
 import logging
 import random
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 
 import psutil
 
@@ -88,10 +90,15 @@ def with_atheris(name: str, arguments: list[str]) -> None:
     """Guided by the coverage of Python code; never returns."""
     import atheris
 
-    target = decoders()[name].target
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], "-max_len=4096", *arguments], target)
-    atheris.Fuzz()
+    decoder = decoders()[name]
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(decoder.seeds):
+            Path(corpus, str(number)).write_bytes(seed)
+        for function in gc.get_objects():  # ours: all that is loaded would take minutes
+            if isinstance(function, FunctionType) and str(function.__module__).startswith("vivavoce"):
+                atheris.instrument_func(function)
+        atheris.Setup([sys.argv[0], "-max_len=4096", f"-timeout={HANG:.0f}", *arguments, corpus], decoder.target)
+        atheris.Fuzz()
 
 
 def main() -> int:

@@ -219,6 +219,7 @@ class Fault(Enum):
     INVALID_PARAMETER = (4003, 400, False, "a parameter has a value that cannot be", ExitCode.UNSUPPORTED)
     UNKNOWN_VOICE = (4003, 400, False, "no voice has this name", ExitCode.UNSUPPORTED)
     UNSUPPORTED = (4003, 400, False, "the model cannot do what was asked", ExitCode.UNSUPPORTED)
+    UNPROCESSABLE = (4010, 422, False, "the engine fails at what this stream sent")
 
     def __init__(
         self, close_code: int, status: int, retry: bool, meaning: str, exit_code: ExitCode = ExitCode.FAILURE

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
+import weakref
 from asyncio import Runner
 
 import numpy as np
@@ -320,3 +322,29 @@ def test_fast_streams_do_not_starve_a_live_one(runner: Runner, runtime: Runtime,
         await asyncio.gather(*fast, return_exceptions=True)
 
     runner.run(main())
+
+
+@pytest.mark.parametrize("how", ["finished", "left"])
+def test_a_stream_that_is_over_is_gone_at_once(runner: Runner, runtime: Runtime, digits: Samples, how: str) -> None:
+    """Its history has megabytes, which must not wait for the collector of cycles, whose turn may be minutes away."""
+
+    async def main() -> None:
+        stream = runtime.open()
+        kept = weakref.ref(stream._lane)
+        if how == "finished":
+            await events(stream, digits)
+        else:
+            await send(stream, digits[:48_000], end=False)
+            while stream.steps < 3:
+                await asyncio.sleep(0.01)
+            stream.close()
+        del stream
+        await asyncio.sleep(0)
+        assert kept() is None
+
+    gc.collect()
+    gc.disable()
+    try:
+        runner.run(main())
+    finally:
+        gc.enable()

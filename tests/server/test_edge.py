@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import logging
@@ -23,11 +24,12 @@ from vivavoce.core import Fault, InvalidAudioError, StreamError
 from vivavoce.server import errors
 from vivavoce.server.edge import Edge
 from vivavoce.server.http import PunctualHttp
-from vivavoce.settings import ServeSettings
+from vivavoce.settings import Limits, ServeSettings
 
 from .asgi import serving
 from .process import fetch
 
+LIMITS = Limits(upload_bytes=1000, upload_seconds=0.5)
 FAULTS = {
     "full": StreamError(Fault.CAPACITY, retry_after=2.5),
     "key": errors.Refused(Fault.UNAUTHENTICATED, "missing_credentials", "no key", "give one"),
@@ -85,7 +87,7 @@ def address() -> Iterator[str]:
         WebSocketRoute("/slow", slow),
         WebSocketRoute("/quiet", quiet),
     ]
-    app = Starlette(routes=routes, middleware=[Middleware(Edge, 1000)])
+    app = Starlette(routes=routes, middleware=[Middleware(Edge, LIMITS)])
     hasty = type("HastyHttp", (PunctualHttp,), {"head_seconds": 0.5})
     with serving(app, ServeSettings(port=0), http=hasty, ws_ping_interval=0.1, ws_ping_timeout=0.2) as address:
         yield address
@@ -238,3 +240,42 @@ def test_a_body_that_comes_with_its_head_is_not_taken_for_one(address: str) -> N
 def test_a_head_without_end_is_cut(address: str) -> None:
     head = b"GET /fine HTTP/1.1\r\n" + b"x: y\r\n" * 20_000
     assert b"400" in asyncio.run(last_words(address, head))
+
+
+BODY = b"POST /swallow HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+
+
+def test_a_body_that_drips_is_refused_and_its_connection_ends(address: str) -> None:
+    """Ten bytes a second: less than is patiently taken, and never silent for long."""
+    assert b" 408 " in asyncio.run(dripped(address, BODY)).splitlines()[0]
+
+
+def test_a_body_that_nobody_reads_is_not_taken_for_ever(address: str) -> None:
+    said = asyncio.run(dripped(address, BODY.replace(b"/swallow", b"/nowhere")))
+    assert b" 404 " in said.splitlines()[0]
+
+
+async def dripped(address: str, head: bytes) -> bytes:
+    """What the server says to a body of which a byte comes now and then, until it ends the connection."""
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+
+    async def drip() -> None:
+        writer.write(head)
+        while not writer.is_closing():
+            writer.write(b".")
+            await asyncio.sleep(0.1)
+
+    dripping = asyncio.create_task(drip())
+    try:
+        return await asyncio.wait_for(read_all(reader), 30)
+    finally:
+        dripping.cancel()
+        writer.close()
+
+
+async def read_all(reader: asyncio.StreamReader) -> bytes:
+    said = b""
+    with contextlib.suppress(ConnectionError):  # the last byte may find nobody to take it
+        while data := await reader.read(65_536):
+            said += data
+    return said

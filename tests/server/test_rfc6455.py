@@ -59,8 +59,8 @@ def test_the_key_is_answered(url: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
-        ({"Sec-WebSocket-Version": "12"}, 400),
-        ({"Sec-WebSocket-Version": None}, 400),
+        ({"Sec-WebSocket-Version": "12"}, 426),
+        ({"Sec-WebSocket-Version": None}, 426),
         ({"Sec-WebSocket-Key": None}, 400),
         ({"Sec-WebSocket-Key": "too short"}, 400),
         ({"Sec-WebSocket-Key": base64.b64encode(bytes(15)).decode()}, 400),
@@ -71,6 +71,7 @@ def test_a_wrong_handshake_is_refused(url: str, changes: dict[str, str | None], 
     with Raw(url) as client:
         head = client.upgrade("/", changes)
     assert head.status == status
+    assert head.headers.get("sec-websocket-version") == ("13" if status == 426 else None)
 
 
 def test_names_and_values_of_the_handshake_have_no_case(url: str) -> None:
@@ -203,6 +204,12 @@ def test_a_close_is_answered_with_its_code_and_the_connection_ends(client: Raw, 
     assert closed(client) == code
 
 
+def test_a_close_may_come_in_the_midst_of_a_message(client: Raw) -> None:
+    client.send(TEXT, b"half a mess", fin=False)
+    client.send(CLOSE, struct.pack(">H", 1000))
+    assert closed(client) == 1000
+
+
 def test_a_close_without_a_code_is_answered(client: Raw) -> None:
     client.send(CLOSE)
     assert closed(client) in (None, 1000)
@@ -235,9 +242,12 @@ def test_what_follows_a_close_is_not_heard(client: Raw) -> None:
     [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80", b"good \xc3\x28"],
     ids=bytes.hex,
 )
-def test_text_that_is_no_utf8_ends_the_connection_with_1007(client: Raw, text: bytes) -> None:
+def test_text_that_is_no_utf8_ends_the_connection_with_1007(
+    client: Raw, text: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     client.send(TEXT, text)
     assert closed(client) == 1007
+    assert not caplog.records  # the line is the journal's, of the stream that ends
 
 
 def test_also_when_it_comes_in_fragments(client: Raw) -> None:

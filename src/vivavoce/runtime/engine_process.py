@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from .speech_messages import ReadyToSpeak, Spoke
 from .watchdog import Watchdog
 
 log = logging.getLogger("vivavoce.engine")
+WORKER = "vivavoce.runtime.worker"
 _LEVELS = logging.getLevelNamesMapping()
 
 
@@ -69,7 +71,7 @@ class EngineProcess:
             socket.set_hwm(0)  # what is on the way is bounded frame by frame, by the lanes
             socket.bind(f"ipc://{path}")
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "vivavoce.runtime.worker", f"ipc://{path}"),
+                *(sys.executable, "-P", "-m", WORKER, f"ipc://{path}"),
                 stdin=PIPE,  # its end tells the worker that we are gone
                 stdout=DEVNULL,
                 stderr=PIPE,
@@ -93,6 +95,16 @@ class EngineProcess:
             self._loop.call_soon(self._flush)
         self._outbox.append(message)
         self._watchdog.sent(message)
+
+    def owes(self, stream: int) -> int:
+        """Answers that have not come, also when none will any more."""
+        return self._watchdog.due(stream)
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether it ended, or had to be ended, for what it did; a SIGKILL from elsewhere, as of one who needs the
+        memory, says nothing of its work."""
+        return bool(self.reason) or self._process.returncode != -signal.SIGKILL
 
     async def gone(self) -> str:
         """Wait for the process to end; why it did."""

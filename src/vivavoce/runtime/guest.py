@@ -83,9 +83,14 @@ class Guest(ABC, Generic[E]):
 
     def leave(self) -> None:
         """The slot is for others; what the engine still says of this stream is not for it."""
+        self.step_out()
+        self.slot = None
+
+    def step_out(self) -> None:
+        """Out of the engine; the slot is kept, and what was not answered is sent again when the stream comes back."""
         if self._engine and self.number is not None:
             self._engine.send(Close(self.number))
-        self._engine = self.number = self.slot = None
+        self._engine = self.number = None
 
     def engine_lost(self) -> None:
         """The engine is gone; the slot is ours in the next one."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vivavoce.core import FRAME_SIZE
 
 from . import messages
+from .late import Late
 from .link import Link
 from .messages import Frame, Lost, Open, Restore, Result, Stepped, ToEngine
 from .servant import NonsenseError, Servant
@@ -21,8 +22,6 @@ from .servant import NonsenseError, Servant
 if TYPE_CHECKING:
     from vivavoce.engine import StepOutput, SttEngine
 
-BEHIND = 4  # frames that wait; fewer are as quick in the steps that others take anyway
-FEW = 3  # streams; more of them that are behind are as quick together
 Samples = NDArray[np.float32]
 
 
@@ -48,28 +47,19 @@ class Hearing(Servant[_Served]):
     def __init__(self, engine: SttEngine, link: Link, steps: Sequence[tuple[int, float]]) -> None:
         super().__init__(engine, link, steps)
         self._engine = engine
+        self._late = Late(engine.TOGETHER, self._cost, steps)
 
     def step(self) -> None:
-        """One frame of every stream whose turn it is; of a few that are far behind, all frames that they are owed."""
+        """One frame of every stream whose turn it is; of a few that are far behind, many frames that they are owed."""
         chosen = self._schedule.choose(monotonic())
-        late, count = self._late(chosen)
+        owed = {stream: min(1 + self._schedule.owed(stream), self._streams[stream].of_one_context) for stream in chosen}
+        late, count = self._late.choose(owed, live=self._schedule.owes_others(chosen))
         if on_time := [stream for stream in chosen if stream not in late]:
             self._advance(on_time, 1)
         if late:
             for stream in late:
                 self._schedule.claim(stream, count - 1)  # the first was claimed by `choose`
             self._advance(late, count)
-
-    def _late(self, chosen: list[int]) -> tuple[list[int], int]:
-        """The streams that are better stepped apart, and how many frames at once."""
-        owed = {stream: 1 + self._schedule.owed(stream) for stream in chosen}
-        late = [stream for stream, count in owed.items() if count >= BEHIND]
-        if not 1 <= len(late) <= FEW:
-            return [], 1
-        count = min(
-            self._engine.TOGETHER, *(min(owed[stream], self._streams[stream].of_one_context) for stream in late)
-        )
-        return (late, count) if count >= BEHIND else ([], 1)
 
     def _advance(self, streams: list[int], count: int) -> None:
         """So many frames of each of these streams, and their results to the parent."""
@@ -86,6 +76,7 @@ class Hearing(Servant[_Served]):
         taken = perf_counter() - begun
         if count == 1:
             self._cost.learn(len(streams), taken)
+        self._late.learn(len(streams) * count, taken)
         results = list[Result]()
         for stream in streams:
             for i, output in enumerate(outputs[self._streams[stream].slot]):

@@ -208,9 +208,13 @@ class Host(Generic[G, I]):
         self.restarts += 1
         self._metrics.restarted(reason)
 
-    def engine_lost(self) -> None:
-        """The engine has ended; another will come."""
-        self._slots.move(None)
+    def engine_lost(self) -> bool:
+        """The engine has ended; another will come. The stream that it died of, where that is known, ends."""
+        culprit = self._slots.lost()
+        if culprit:
+            log.error("Two engines have died of stream %s; it is ended", culprit.id[:8])
+            self._fail(culprit, StreamError(Fault.UNPROCESSABLE))
+        return culprit is not None
 
     def engine_broken(self, reason: str, exit_code: ExitCode) -> None:
         """No other engine will come."""
@@ -220,6 +224,10 @@ class Host(Generic[G, I]):
 
     def hear(self, message: FromEngine) -> None:
         """The engine says something of the streams. What it says of those that have left is too late."""
+        self._take(message)
+        self._slots.proceed()
+
+    def _take(self, message: FromEngine) -> None:
         match message:
             case Lost(stream, reason, fault) if stream in self._slots.guests:
                 log.error("The engine gave up a stream: %s", reason)

@@ -95,6 +95,10 @@ class Lane(Guest[Event]):
         self.patience.end()
         self.feed()
 
+    def over(self, error: StreamError | None = None) -> None:
+        super().over(error)
+        self._history = None  # no engine will go on with it; its reader may take a minute yet
+
     # --- the engine's side ---
 
     def enter(self, engine: EngineProcess, number: int, slot: int) -> None:

@@ -14,7 +14,8 @@ class Patience:
     """One timer a stream: calls `expired` with the reason when the first of its limits is passed."""
 
     def __init__(self, limits: Limits, expired: Callable[[StreamError], None], awaited: str) -> None:
-        self._limits, self._expired, self._awaited = limits, expired, awaited
+        self._limits, self._awaited = limits, awaited
+        self._expired: Callable[[StreamError], None] | None = expired
         self._loop = asyncio.get_running_loop()
         self._begun = self._heard = self._loop.time()
         self.left = math.inf  # when the connection was lost
@@ -45,6 +46,11 @@ class Patience:
         self._arm()
 
     def stop(self) -> None:
+        """For good; the stream, which `expired` knows, is let go of."""
+        self._cancel()
+        self._expired = None
+
+    def _cancel(self) -> None:
         if self._timer:
             self._timer.cancel()
 
@@ -62,7 +68,7 @@ class Patience:
         ]  # fmt: skip
 
     def _arm(self) -> None:
-        self.stop()
+        self._cancel()
         first = min(self._limits_ahead())[0]
         if self._heard == math.inf:  # looked at again, because nobody tells the timer when that ends
             first = min(first, self._loop.time() + self._limits.idle_seconds)
@@ -70,6 +76,7 @@ class Patience:
             self._timer = self._loop.call_at(first, self._look)
 
     def _look(self) -> None:
+        assert self._expired, "the timer of a stream that is over went on"
         when, fault, detail = min(self._limits_ahead())
         if when <= self._loop.time():
             self._expired(StreamError(fault, detail))

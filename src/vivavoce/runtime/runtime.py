@@ -46,8 +46,7 @@ class Runtime(Host[Lane, ModelInfo]):
         lane.patience.come_back()
         return Stream(lane, self)
 
-    def hear(self, message: FromEngine) -> None:
-        """The engine says something of the streams. What it says of those that have left is too late."""
+    def _take(self, message: FromEngine) -> None:
         match message:
             case Opened(stream, token) if stream in self._slots.guests:
                 self._slots.guests[stream].opened(token)
@@ -59,4 +58,4 @@ class Runtime(Host[Lane, ModelInfo]):
                     if lane := self._slots.guests.get(result.stream):
                         self._follow(lane, lambda lane=lane, result=result: lane.answered(result), now)  # type: ignore[misc]
             case _:
-                super().hear(message)
+                super()._take(message)

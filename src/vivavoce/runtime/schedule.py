@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vivavoce.core import FRAME_RATE
@@ -77,6 +78,11 @@ class Schedule:
         """Further frames of a stream that wait and are owed, as of the last `choose`."""
         claim = self._claims[stream]
         return min(claim.waiting, int(claim.credit / _WHOLE))
+
+    def owes_others(self, streams: Iterable[int]) -> bool:
+        """Whether a stream other than these is live: its next frame, when it comes, must not wait for long."""
+        ours = set(streams)
+        return any(claim.owed for stream, claim in self._claims.items() if stream not in ours)
 
     def claim(self, stream: int, frames: int) -> None:
         """So many of those are stepped together with the chosen one."""

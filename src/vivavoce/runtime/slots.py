@@ -13,6 +13,7 @@ from vivavoce.core import Fault, StreamError
 
 from .engine_process import EngineProcess
 from .guest import Guest
+from .trial import Trial
 
 G = TypeVar("G", bound=Guest[Any])
 RETRY_AFTER = 5.0  # seconds, for whoever found every slot taken
@@ -32,6 +33,7 @@ class Slots(Generic[G]):
         self._guests = dict[int, G]()  # by number
         self._numbers = itertools.count(1)
         self._engine: EngineProcess | None = None
+        self._trial = Trial[G]()
 
     @property
     def used(self) -> int:
@@ -61,7 +63,8 @@ class Slots(Generic[G]):
         self._holders[slot] = guest
         self._gauge.inc()
         guest.slot = slot
-        self._enter(guest)
+        if not self._trial.goes_on:
+            self._enter(guest)
 
     def free(self, guest: G) -> None:
         """The stream's slot is for others, if it has one."""
@@ -72,21 +75,47 @@ class Slots(Generic[G]):
             self._free.add(guest.slot)
             self._gauge.dec()
         guest.leave()
+        self._trial.dismiss(guest)
+        self._enter_next()
 
     def move(self, engine: EngineProcess | None) -> None:
         """Every stream into this engine, or, for want of one, into none until the next comes."""
         self._engine = engine
         self._guests.clear()
+        self._trial.adjourn()
         for guest in self._holders.values():
             guest.engine_lost()
         self._enter_next()
 
+    def lost(self) -> G | None:
+        """The engine has ended, and the streams wait for the next one. Returns the one whose work it died of, if it is
+        known; where it may have been anyone's, they are tried one by one."""
+        engine, culprit = self._engine, None
+        if engine and engine.at_fault:
+            culprit = self._trial.tried
+            if culprit is None:
+                self._trial.accuse((guest, engine.owes(number)) for number, guest in self._guests.items())
+        self.move(None)
+        return culprit
+
+    def proceed(self) -> None:
+        """The engine has said something: whoever is tried may have stood it, and makes room for the next."""
+        guest = self._trial.tried
+        if guest and self._engine and self._trial.has_stood(self._engine):
+            assert guest.number is not None, "who is tried has a number"
+            del self._guests[guest.number]
+            guest.step_out()
+            self._trial.dismiss(guest)
+            self._enter_next()
+
     def _enter_next(self) -> None:
         """One stream in each turn of the event loop: a snapshot may have megabytes, and there may be hundreds."""
-        guest = next((guest for guest in self._holders.values() if guest.number is None), None)
-        if guest and self._engine:
+        if not self._engine or self._trial.tried:
+            return
+        waiting = (guest for guest in self._holders.values() if guest.number is None)
+        if guest := self._trial.call() or next(waiting, None):
             self._enter(guest)
-            asyncio.get_running_loop().call_soon(self._enter_next)
+            asyncio.get_running_loop().call_soon(self.proceed if self._trial.tried else self._enter_next)
 
     def _enter(self, guest: G) -> None:
         if self._engine:

@@ -37,8 +37,7 @@ class SpeechRuntime(Host[SpeechLane, SpeechInfo]):
         if lane.finished and not lane.backlog.closed:
             self._finish(lane, asyncio.get_running_loop().time())
 
-    def hear(self, message: FromEngine) -> None:
-        """The engine says something of the streams. What it says of those that have left is too late."""
+    def _take(self, message: FromEngine) -> None:
         match message:
             case Spoke(results, starved, seconds):
                 now = asyncio.get_running_loop().time()
@@ -54,4 +53,4 @@ class SpeechRuntime(Host[SpeechLane, SpeechInfo]):
                     if lane := self._slots.guests.get(stream):
                         lane.starved()
             case _:
-                super().hear(message)
+                super()._take(message)

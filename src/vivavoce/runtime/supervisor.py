@@ -34,8 +34,8 @@ class Crew(Protocol):
     def engine_replaced(self, reason: str) -> None:
         """An engine has ended or ends; for counting."""
 
-    def engine_lost(self) -> None:
-        """The engine has ended; another will come."""
+    def engine_lost(self) -> bool:
+        """The engine has ended; another will come. Whether it is known of what, and that it will not come again."""
 
     def engine_broken(self, reason: str, exit_code: ExitCode) -> None:
         """No other engine will come."""
@@ -125,11 +125,11 @@ class Supervisor:
             if engine is not self.engine:  # its streams were moved
                 failures = 0
                 continue
-            failures = 1 if engine.steps >= PROVEN else failures + 1
             log.error("The engine (process %d) is gone: %s", engine.pid, reason)
             self.engine = None
             self._crew.engine_replaced("stall" if engine.stalled else "crash")
-            self._crew.engine_lost()
+            if not self._crew.engine_lost():
+                failures = 1 if engine.steps >= PROVEN else failures + 1
         return LoadError(reason, told=False, exit_code=exit_code)
 
     async def _running(self) -> EngineProcess:

@@ -46,6 +46,10 @@ class Watchdog:
             case Lost():
                 self._due.pop(message.stream, None)
 
+    def due(self, stream: int) -> int:
+        """Answers that have not come."""
+        return self._due[stream]
+
     def stop(self) -> None:
         self._stopped = True
         if self._timer:

@@ -51,7 +51,7 @@ def create_app(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], metr
     routes += [WebSocketRoute("/{path:path}", _no_stream(settings)), _root(settings, status)]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Edge, settings.upload_bytes), *_cors(settings)],
+        middleware=[Middleware(Edge, settings.limits), *_cors(settings)],
         exception_handlers={HTTPException: _http_error},
     )
     app.state.status, app.state.gate = status, gate

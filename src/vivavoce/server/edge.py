@@ -14,8 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from vivavoce.core import Fault, InvalidAudioError, StreamError
+from vivavoce.settings import Limits
 
 from . import errors
+from .body import Body
 
 logger = logging.getLogger(__name__)
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -24,23 +26,21 @@ _STARTS = ("http.response.start", "websocket.http.response.start", "websocket.ac
 
 
 class Edge:
-    """ASGI middleware. A caller's own x-request-id is kept when it is plain; else one is made.
+    """ASGI middleware. A caller's own x-request-id is kept when it is plain; else one is made."""
 
-    The body of a request ends with TOO_LARGE where it passes `most_bytes`.
-    """
-
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
-        self._app, self._most_bytes = app, most_bytes
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app, self._limits = app, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or one websocket."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        receive = Body(receive, self._limits) if scope["type"] == "http" else receive
         answer = _Answer(send, Headers(scope=scope).get("x-request-id", ""))
         began = time.monotonic()
         try:
-            await self._app(scope, _bounded(receive, self._most_bytes), answer)
+            await self._app(scope, receive, answer)
         except (ClientDisconnect, WebSocketDisconnect):
             logger.debug("Request %s: the client has gone", answer.id)
         except StreamError as error:
@@ -72,21 +72,6 @@ class _Answer:
             MutableHeaders(scope=message)["x-request-id"] = self.id  # an accept message may come without headers
         self.closed |= message["type"] == "websocket.close"
         await self._send(message)
-
-
-def _bounded(receive: Receive, most: int) -> Receive:
-    taken = 0
-
-    async def bounded() -> Message:
-        nonlocal taken
-        message = await receive()
-        if message["type"] == "http.request":
-            taken += len(message.get("body", b""))
-        if taken > most:
-            raise StreamError(Fault.TOO_LARGE, f"the body has more than {most} bytes; that is the limit")
-        return message
-
-    return bounded
 
 
 async def _refuse(scope: Scope, receive: Receive, answer: _Answer, error: StreamError) -> None:

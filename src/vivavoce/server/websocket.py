@@ -1,4 +1,4 @@
-"""uvicorn's websocket with patience for clients that send faster than real time."""
+"""uvicorn's websocket with patience for clients that send faster than real time, and the RFC's last corners."""
 
 from __future__ import annotations
 
@@ -6,12 +6,37 @@ import asyncio
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidHeader
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
 
 from vivavoce.core import Fault
 
 PING_SECONDS = 10.0
 PONG_SECONDS = 20.0
 UNREAD_SECONDS = 10.0  # for which the last bytes wait for a client that does not read
+
+
+class ByTheBook(ServerProtocol):
+    """Where `websockets` leaves RFC 6455: an unknown version is answered with the known one (4.4), and a close may come
+    in the midst of a fragmented message (5.4)."""
+
+    def accept(self, request: Request) -> Response:
+        """The answer to a handshake."""
+        response = super().accept(request)
+        wrong = self.handshake_exc
+        if isinstance(wrong, InvalidHeader) and wrong.name == "Sec-WebSocket-Version":
+            response.status_code, response.reason_phrase = 426, "Upgrade Required"
+            response.headers["Sec-WebSocket-Version"] = "13"
+            response.headers["Upgrade"] = "websocket"
+        return response
+
+    def recv_frame(self, frame: Frame) -> None:
+        """One frame has come."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
 
 
 class PatientWebSocket(WebSocketsSansIOProtocol):
@@ -23,6 +48,7 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.conn = ByTheBook(max_size=self.config.ws_max_size, logger=self.logger)
         self._heard = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
@@ -53,3 +79,14 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = True
         super().shutdown()
+
+    def send_receive_event_to_app(self) -> None:
+        """A message is whole. Text that is none ends the connection, and the application is told so."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError as error:
+                self.conn.fail(CloseCode.INVALID_DATA, f"text that is no UTF-8: {error.reason}, byte {error.start}")
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()

@@ -39,6 +39,9 @@ class Limits(BaseModel):
     )
     message_bytes: Bytes = Field(ByteSize(16 * _MIB), description="The largest message of a websocket; beyond it 1009.")
     upload_bytes: Bytes = Field(ByteSize(512 * _MIB), description="The largest body of a request; beyond it 413.")
+    upload_seconds: Seconds = Field(
+        60, description="What the body of a request may take, and a second more for each kilobyte; beyond it 408."
+    )
     messages_per_second: CountOrOff = Field(
         200, description="Messages of one connection, ten times as many in a burst; beyond it 4004; 0: no limit."
     )

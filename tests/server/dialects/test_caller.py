@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import socket
 import threading
+import weakref
 
 import pytest
 from starlette.applications import Starlette
@@ -83,3 +86,38 @@ def test_of_several_sides_the_first_to_end_ends_all() -> None:
     with pytest.raises(StreamError):
         asyncio.run(first_of(waits(), fails()))
     assert told == ["cancelled"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_sides_are_gone_when_they_have_ended(fails: bool) -> None:
+    """Without a turn of the collector of cycles: they hold a stream and all its audio."""
+
+    class Stream:
+        pass
+
+    async def uses(stream: Stream) -> None:
+        await asyncio.sleep(0)
+        if fails:
+            raise StreamError(Fault.NORMAL)
+
+    async def waits(stream: Stream) -> None:
+        await asyncio.Event().wait()
+
+    async def talk(stream: Stream) -> None:
+        with contextlib.suppress(StreamError):
+            await first_of(uses(stream), waits(stream))
+
+    async def main() -> None:
+        stream = Stream()
+        kept = weakref.ref(stream)
+        await talk(stream)
+        del stream
+        await asyncio.sleep(0)  # what woke us up still holds the others' ends
+        assert kept() is None
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()

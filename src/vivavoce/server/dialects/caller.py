@@ -81,6 +81,9 @@ async def first_of(*sides: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:  # in their order, when two have ended at once
-        if task in done:
-            task.result()
+    ended = [task for task in tasks if task in done]  # in their order, when two have ended at once
+    try:
+        while ended:
+            ended.pop(0).result()
+    finally:  # what was raised holds this frame, and a task holds what was raised
+        del tasks, done, ended
