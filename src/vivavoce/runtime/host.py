@@ -212,7 +212,7 @@ class Host(Generic[G, I]):
         """The engine has ended; another will come. The stream that it died of, where that is known, ends."""
         culprit = self._slots.lost()
         if culprit:
-            log.error("Two engines have died of stream %s; it is ended", culprit.id[:8])
+            log.error("One engine after the other has died of stream %s; it is ended", culprit.id[:8])
             self._fail(culprit, StreamError(Fault.UNPROCESSABLE))
         return culprit is not None
 

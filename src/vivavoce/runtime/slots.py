@@ -92,8 +92,9 @@ class Slots(Generic[G]):
         known; where it may have been anyone's, they are tried one by one."""
         engine, culprit = self._engine, None
         if engine and engine.at_fault:
-            culprit = self._trial.tried
-            if culprit is None:
+            if self._trial.tried:
+                culprit = self._trial.convicted(engine.stalled)
+            else:
                 self._trial.accuse((guest, engine.owes(number)) for number, guest in self._guests.items())
         self.move(None)
         return culprit
