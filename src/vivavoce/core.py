@@ -16,6 +16,8 @@ TEXT_BOUNDARY = 0  # "a word starts at the next step"; also closes the word befo
 TEXT_END = 2  # sentencepiece </s>
 TEXT_PAD = 3  # "nothing is said at this step"
 
+VAD_HEAD = "x-vad-head"  # header of our answer to moshi's clients: which head tells the end of a turn
+
 
 def seconds(samples: int) -> float:
     """Duration of that many samples at 24 kHz."""

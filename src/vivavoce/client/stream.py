@@ -240,6 +240,8 @@ class SttStream:
             proxy=None if self._target.loopback else True,
         ) as socket:
             self.opened = asyncio.get_running_loop().time()
+            assert socket.response, "a websocket is open without an answer"
+            self._talk.wire.met(socket.response.headers)
             link = Link(socket, self._target, self._talk)
             try:
                 await link.greet()

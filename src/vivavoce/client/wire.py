@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +67,9 @@ class Wire(Protocol):
     """One dialect; holds what a connection must remember."""
 
     keeps: bool  # whether sessions can be resumed, so that sent audio must be kept
+
+    def met(self, headers: Mapping[str, str]) -> None:
+        """A connection stands; the headers of the server's answer."""
 
     def query(self, session: str | None) -> dict[str, str]:
         """The URL's query for a new session, or to go on with one."""

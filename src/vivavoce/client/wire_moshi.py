@@ -9,14 +9,24 @@ import msgspec
 import numpy as np
 
 from vivavoce import core
-from vivavoce.core import FRAME_SECONDS, FRAME_SIZE, Event, Flush, TurnEnded, UnsupportedError, Vad, WordStarted
+from vivavoce.core import (
+    FRAME_SECONDS,
+    FRAME_SIZE,
+    VAD_HEAD,
+    Event,
+    Flush,
+    TurnEnded,
+    UnsupportedError,
+    Vad,
+    WordStarted,
+)
 from vivavoce.session.turns import Turns
 
 from .backlog import Samples
 from .wire import Finished, Frame, Options, Ready, Signal, UnreadableError, problem
 
 END = -(2**63) + 1  # the marker by which the fork's client ends
-HEAD = 2  # pauses of 2 s, what the scripts and Unmute listen to
+HEAD = 2  # pauses of 2 s, what the scripts and Unmute listen to, of a server that does not say which its model means
 LONGEST_WORD = 1.0  # seconds given to a last word whose end the server never tells
 _SAMPLE = np.dtype([("kind", "u1"), ("value", ">f4")])  # MessagePack's float 32
 
@@ -30,7 +40,12 @@ class MoshiWire:
         self._options = options
         self._flushes: dict[int, int | str] = {}  # marker to the caller's id
         self._markers = 0
+        self._head = HEAD
         self.begin()
+
+    def met(self, headers: Mapping[str, str]) -> None:
+        head = headers.get(VAD_HEAD, "")
+        self._head = int(head) if head.isdecimal() else HEAD
 
     def query(self, session: str | None) -> dict[str, str]:  # noqa: ARG002 - sessions have no name here
         return {}
@@ -106,7 +121,7 @@ class MoshiWire:
         head, threshold = self._options.vad_head, self._options.vad_threshold
         if head is not None and not 0 <= head < heads:
             raise UnsupportedError(f"vad_head {head} does not exist: this server tells of heads 0 to {heads - 1}")
-        return min(HEAD, heads - 1) if head is None else head, 0.5 if threshold is None else threshold
+        return min(self._head, heads - 1) if head is None else head, 0.5 if threshold is None else threshold
 
     def _started(self, text: str, start: float) -> list[Event]:
         events: list[Event] = [self._ended(start)] if self._word else []

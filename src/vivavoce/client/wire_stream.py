@@ -22,6 +22,9 @@ class StreamWire:
         self._options = options
         self._seen = 0
 
+    def met(self, headers: Mapping[str, str]) -> None:
+        pass  # all is in the first message
+
     def query(self, session: str | None) -> dict[str, str]:
         options = self._options
         asked = {

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from vivavoce.core import (
     SAMPLE_RATE,
+    VAD_HEAD,
     Event,
     Fault,
     Flushed,
@@ -54,7 +55,7 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
             await turn_away(websocket, error, gate)
             return
         with admitted:
-            await websocket.accept()
+            await websocket.accept(headers=_turns(module, runtime))
             caller = Caller(websocket, admitted, settings.send_seconds)
             try:
                 await Conversation(caller, module, runtime).run()
@@ -78,6 +79,12 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
         Route(module.path, post, methods=["POST"]),
         Route(module.path, no_upgrade, methods=["GET"]),
     ]
+
+
+def _turns(module: Module, runtime: Runtime) -> list[tuple[bytes, bytes]]:
+    """A header that says which pause ends a turn, for clients that judge it themselves and do not know the model."""
+    head = runtime.info.vad_head if module.vad_head is None and runtime.info else module.vad_head
+    return [] if head is None else [(VAD_HEAD.encode(), str(head).encode())]
 
 
 class Conversation:
