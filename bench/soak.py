@@ -37,6 +37,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 
 from vivavoce import audio
+from vivavoce.bench import speaker as speaking
 from vivavoce.bench.clip import EXAMPLE, Clip
 from vivavoce.bench.speaker import Speaker
 from vivavoce.client import connect
@@ -44,6 +45,7 @@ from vivavoce.core import FRAME_SIZE, Word
 
 RESULTS = Path(__file__).parent / "results"
 FAST = 1_000.0  # times real time
+speaking.SILENT = 300.0  # seconds: an engine that was killed is loaded again, on whatever machine this runs
 BORDER = 0.081  # seconds by which a word may move when its engine was killed
 Spoken = list[tuple[str, float, float]]
 

@@ -62,7 +62,7 @@ class PunctualHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """The connection is another protocol's from here on."""
         super().handle_websocket_upgrade()
-        self.parser = None  # it and this hold each other
+        self.parser = None  # type: ignore[assignment]  # it and this hold each other
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
