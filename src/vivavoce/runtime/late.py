@@ -35,11 +35,15 @@ class Late:
         late = sorted((stream for stream, frames in owed.items() if frames >= BEHIND), key=owed.__getitem__)
         if not 1 <= len(late) <= FEW:
             return [], 1
-        most = self._together * len(late)
-        if live or len(late) < len(owed):
-            most = self._within(EXTRA_STEP_SECONDS - self._step.predict(len(owed) - len(late)), most)
-        count = min(self._together, owed[late[0]], most)
-        return late[: most // count], count
+        live = live or len(late) < len(owed)
+        for streams in range(len(late), 0, -1):
+            most = self._together * streams
+            if live:
+                most = self._within(EXTRA_STEP_SECONDS - self._step.predict(len(owed) - streams), most)
+            count = min(self._together, owed[late[0]], most)
+            if count * streams <= most:
+                break
+        return late[:streams], count
 
     def _within(self, seconds: float, most: int) -> int:
         fitting = (frames for frames in range(most, BEHIND, -1) if self._cost.predict(frames) <= seconds)
