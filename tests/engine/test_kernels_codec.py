@@ -17,7 +17,10 @@ from vivavoce.checkpoints import load_stt
 from vivavoce.engine.codec import PlainDecoder, PlainEncoder, fastest_decoder, fastest_encoder
 from vivavoce.engine.kernels import library
 from vivavoce.engine.kernels.codec import NativeDecoder, NativeEncoder, can_code
+from vivavoce.engine.kernels.codec_weights import Weights, quantiser
 from vivavoce.engine.kernels.library import Library
+from vivavoce.engine.kernels.packing import Format
+from vivavoce.engine.kernels.weights import Precision
 from vivavoce.nn.mimi import Mimi, MimiConfig
 from vivavoce.nn.rows import Rows
 
@@ -191,6 +194,33 @@ def test_every_code_of_the_example_is_pytorchs(kernels: Library) -> None:
         codes = torch.cat([native.encode(Rows([0]), part[None], 16)[0] for part in sound.split(16 * 1920)])
     assert len(expected[:, 0].unique()) > 20
     assert torch.equal(codes, expected)
+
+
+@pytest.mark.parametrize("format", [Format.BFLOAT16, Format.INT8], ids=lambda kind: kind.name)
+def test_books_that_are_kept_rounded_give_the_exact_codes(kernels: Library, format: Format) -> None:
+    mimi, sound = load_stt(device="cpu").mimi, torch.from_numpy(load(EXAMPLE)[: 60 * 1920].copy())
+    for isa in kernels.isas:
+        exact, listed = (NativeEncoder(kernels, mimi, 1, 16, isa=isa) for _ in range(2))
+        weights = Weights(mimi, format)
+        listed._struct.quantiser = quantiser(weights, mimi.quantizer)
+        for part in sound[None].split(15 * 1920, 1):
+            ours, theirs = (encoder.encode(Rows([0]), part, 16) for encoder in (listed, exact))
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("format", "first", "every"), [("BFLOAT16", 0.98, 0.8), ("INT8", 0.97, 0.5)])
+def test_how_many_codes_rounded_weights_keep_is_known(
+    kernels: Library, format: str, first: float, every: float
+) -> None:
+    """Of the example, in the first codebook and in all; the embedded model keeps fp32."""
+    mimi, sound = load_stt(device="cpu").mimi, torch.from_numpy(load(EXAMPLE)[: 140 * 1920].copy())
+    precisions = Precision(*[Format.FLOAT32] * 2), Precision(*[Format[format]] * 2)
+    exact, rounded = (NativeEncoder(kernels, mimi, 1, 16, precision) for precision in precisions)
+    parts = sound[None].split(14 * 1920, 1)
+    ours, theirs = (torch.cat([e.encode(Rows([0]), part, 16) for part in parts], 1) for e in (rounded, exact))
+    equal = (ours == theirs).float()
+    assert equal[..., 0].mean() > first
+    assert equal.mean() > every
 
 
 def test_without_a_compiler_pytorch_does_it(
