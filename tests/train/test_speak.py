@@ -13,10 +13,11 @@ from vivavoce.checkpoints.voices import Voices
 from vivavoce.core import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE, TEXT_BOUNDARY, VivavoceError
 from vivavoce.nn.delays import unskew
 from vivavoce.nn.demux import demultiplex
+from vivavoce.settings import embedded
 from vivavoce.train.corpus import DIGITS, Clip, write_clip
 from vivavoce.train.moonshine import digit_words
 from vivavoce.train.speak.decoder import DecoderRun
-from vivavoce.train.speak.export import export
+from vivavoce.train.speak.export import export, own_codec
 from vivavoce.train.speak.plan import run_stages
 from vivavoce.train.speak.pool import Take, spoken_clips, takes
 from vivavoce.train.speak.run import SpeakerRun
@@ -104,12 +105,17 @@ def test_every_piece_is_a_word_of_its_own_whatever_its_case() -> None:
     assert pieces.encode("nine,") == [PIECES.index("▁nine,")]
 
 
-def test_scripts_end_groups_with_marks_and_the_last_with_a_full_stop() -> None:
+def test_scripts_are_groups_that_marks_end_or_one_breath_and_end_with_a_full_stop() -> None:
     rng = np.random.default_rng(1)
+    manners = set()
     for _ in range(50):
         words = script(rng)
+        assert 1 <= len(words) <= 10
+        if len(words) > 4:  # more than a group has
+            manners.add("breath" if not any(word[-1] in ",." for word in words[:-1]) else "groups")
         assert words[-1].endswith(".")
         assert {word.rstrip(",.") for word in words} <= set(DIGITS)
+    assert manners == {"breath", "groups"}
 
 
 def test_the_decoder_learns_alone_and_goes_on_where_it_was(pool: list[Take], tmp_path: Path) -> None:
@@ -150,6 +156,20 @@ def test_what_is_exported_loads_and_speaks_with_its_voices(spoken: Path, tmp_pat
         assert len(one.starts) == 3
         assert len(one.audio) % FRAME_SIZE == 0 and len(one.audio) >= 3 * FRAME_SIZE
         assert np.isfinite(one.audio).all()
+
+
+def test_a_course_can_go_on_from_an_earlier_voice(spoken: Path, tmp_path: Path) -> None:
+    earlier = load_tts(device="cpu", dtype="float32")
+    ready = {name: value.clone() for name, value in (earlier.lm.state_dict() | earlier.mimi.state_dict()).items()}
+    voice = run_stages(spoken, tmp_path / "run", lambda *_: None, steps=1, start=str(embedded("tts")))
+    learnt = voice.model.lm.state_dict() | own_codec(voice.model.mimi).state_dict()
+    assert learnt.keys() == ready.keys()
+    moved = {name: float((learnt[name] - value).abs().max()) for name, value in ready.items() if value.numel()}
+    assert 0 < max(moved.values()) < 1e-3  # one step of its own
+    assert max(change for name, change in moved.items() if name.startswith("encoder")) == 0
+    voices = Voices(embedded("tts") / "voices", earlier.config, earlier.voice_dim)
+    for speaker, name in VOICES.items():
+        assert torch.equal(voice.speakers[speaker], torch.from_numpy(voices.get(name)))
 
 
 def test_the_codec_can_be_the_one_beside(spoken: Path, tmp_path: Path) -> None:

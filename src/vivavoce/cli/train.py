@@ -73,6 +73,10 @@ def tts(
     beside: Annotated[
         str | None, typer.Option(help="Model beside that folder whose codec it shares, and whose decoder it replaces.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Go on from this earlier voice, a folder or a repository, instead of from nothing."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=4, help="Shorten every stage to this, to try it out.")] = None,
 ) -> None:
     """Train the embedded voice; the same command resumes an interrupted run."""
@@ -83,9 +87,8 @@ def tts(
         from vivavoce.train.speak.plan import run_stages
 
     with training() as progress:
-        voice = run_stages(
-            corpus, out, progress, steps, None if beside is None or export is None else str(export.parent / beside)
-        )
+        codec = None if beside is None or export is None else str(export.parent / beside)
+        voice = run_stages(corpus, out, progress, steps, codec=codec, start=start)
     if export is not None:
         write(voice.model, voice.speakers, export, beside)
 

@@ -41,29 +41,25 @@ class _Spectral(nn.Module):
 
 
 class Critic(nn.Module):
-    """One judge for each of SIZES."""
+    """One judge for each of SIZES; a step asks one of them, which takes a third of the time and is as good a guide."""
 
     def __init__(self) -> None:
         super().__init__()
         self.judges = nn.ModuleList(_Spectral(size) for size in SIZES)
 
-    def forward(self, audio: Tensor) -> list[list[Tensor]]:
-        return [cast("list[Tensor]", judge(audio)) for judge in self.judges]
+    def loss(self, real: Tensor, made: Tensor, judge: int) -> Tensor:
+        """What judge number `judge` minimises: hinge, real above one and made below minus one."""
+        told = self._ask(judge, torch.cat([real, made.detach()]))[-1]
+        one, other = told.chunk(2)
+        return F.relu(1 - one).mean() + F.relu(1 + other).mean()
 
-    def loss(self, real: Tensor, made: Tensor) -> Tensor:
-        """What the critic minimises: hinge, real above one and made below minus one."""
-        pairs = zip(self(real), self(made.detach()), strict=True)
-        return torch.stack([F.relu(1 - r[-1]).mean() + F.relu(1 + m[-1]).mean() for r, m in pairs]).mean()
-
-    def losses_of(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+    def losses_of(self, real: Tensor, made: Tensor, judge: int) -> tuple[Tensor, Tensor]:
         """What the decoder minimises: being told apart, and the distance of the features."""
         with torch.no_grad():
-            wanted = self(real)
-        heard = self(made)
-        fooled = torch.stack([-h[-1].mean() for h in heard]).mean()
-        near = [
-            F.l1_loss(a, b) / b.abs().mean()
-            for h, w in zip(heard, wanted, strict=True)
-            for a, b in zip(h[:-1], w[:-1], strict=True)
-        ]
-        return fooled, torch.stack(near).mean()
+            wanted = self._ask(judge, real)
+        heard = self._ask(judge, made)
+        near = [F.l1_loss(a, b) / b.abs().mean() for a, b in zip(heard[:-1], wanted[:-1], strict=True)]
+        return -heard[-1].mean(), torch.stack(near).mean()
+
+    def _ask(self, judge: int, audio: Tensor) -> list[Tensor]:
+        return cast("list[Tensor]", self.judges[judge](audio))

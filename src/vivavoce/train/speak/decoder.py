@@ -15,12 +15,12 @@ from vivavoce.core import FRAME_SIZE
 from vivavoce.nn.mimi import Mimi
 
 from ..joint import wave_loss
-from .critic import Critic
+from .critic import SIZES, Critic
 from .pool import Take
 
 FRAMES, BEFORE = 18, 6  # of a crop, and of those the ones before that only warm the decoder up
 BATCH = 8
-ALONE = 0.25  # share of the steps before the critic is listened to
+ALONE = 0.15  # share of the steps before the critic is listened to
 RATE, CRITIC_RATE = 6e-4, 4e-4
 STATES = ("parts", "critic", "optimiser", "against")
 BEGINNINGS = 0.2  # of the batches are takes from their first frame on, where no warm-up hides a click
@@ -30,13 +30,13 @@ WEIGHTS = {"wave": 10.0, "fine": 4.0, "hush": 2.0, "fooled": 0.5, "near": 2.0}
 class DecoderRun:
     """A run in a folder, `last.pt`: the codec's decoder learns, `codebooks` of it, and a critic against it."""
 
-    def __init__(self, folder: Path, mimi: Mimi, codebooks: int, steps: int) -> None:
+    def __init__(self, folder: Path, mimi: Mimi, codebooks: int, steps: int, rate: float = RATE) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path, self.mimi, self.codebooks, self.steps, self.step = folder / "last.pt", mimi, codebooks, steps, 0
         self.parts = nn.ModuleList([mimi.upsample, mimi.decoder_transformer, mimi.decoder])
         self.parts.requires_grad_(True)
-        self.critic = Critic()
-        self.optimiser = torch.optim.AdamW(self.parts.parameters(), RATE, (0.8, 0.98), weight_decay=0.0, fused=True)
+        self.rate, self.critic = rate, Critic()
+        self.optimiser = torch.optim.AdamW(self.parts.parameters(), rate, (0.8, 0.98), weight_decay=0.0, fused=True)
         self.against = torch.optim.AdamW(
             self.critic.parameters(), CRITIC_RATE, (0.8, 0.98), weight_decay=0.0, fused=True
         )
@@ -48,15 +48,15 @@ class DecoderRun:
         rng, saved = np.random.default_rng((7, self.step)), time.monotonic()
         pool = [take for take in pool if len(take.codes) >= FRAMES]
         while self.step < self.steps:
-            yield self._one(*self._batch(pool, rng))
+            yield self._one(*self._batch(pool, rng), int(rng.integers(len(SIZES))))
             if time.monotonic() - saved > checkpoint_seconds or self.step == self.steps:
                 self._save()
                 saved = time.monotonic()
 
-    def _one(self, codes: Tensor, real: Tensor) -> dict[str, float]:
+    def _one(self, codes: Tensor, real: Tensor, judge: int) -> dict[str, float]:
         done, listening = self.step / self.steps, self.step >= ALONE * self.steps
         for group in self.optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, (self.step + 1) / 30) * (0.1 + 0.9 * (1 - done))
+            group["lr"] = self.rate * min(1.0, (self.step + 1) / 30) * (0.1 + 0.9 * (1 - done))
         with torch.no_grad():
             latent = self.mimi.quantizer.decode(codes)
         with torch.autocast("cpu", torch.bfloat16):
@@ -64,20 +64,20 @@ class DecoderRun:
         losses = {"wave": wave_loss(made, real), "fine": fine(made, real), "hush": hush(made, real)}
         if listening:
             with torch.autocast("cpu", torch.bfloat16):
-                losses["fooled"], losses["near"] = self.critic.losses_of(real, made)
+                losses["fooled"], losses["near"] = self.critic.losses_of(real, made, judge)
         total = sum((WEIGHTS[name] * loss.float() for name, loss in losses.items()), torch.zeros(()))
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.parts.parameters(), 10.0)
         self.optimiser.step()
         if listening or done > ALONE / 2:
-            losses["critic"] = self._criticise(real, made)
+            losses["critic"] = self._criticise(real, made, judge)
         self.step += 1
         return {name: loss.item() for name, loss in losses.items()}
 
-    def _criticise(self, real: Tensor, made: Tensor) -> Tensor:
+    def _criticise(self, real: Tensor, made: Tensor, judge: int) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            loss = self.critic.loss(real, made)
+            loss = self.critic.loss(real, made, judge)
         self.against.zero_grad(set_to_none=True)
         loss.backward()
         self.against.step()

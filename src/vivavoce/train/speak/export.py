@@ -51,10 +51,15 @@ def own_codec(mimi: Mimi) -> Mimi:
     state = mimi.state_dict()
     acoustic = "quantizer.acoustic.codebooks"
     few.load_state_dict(state | {acoustic: state[acoustic][: CODEBOOKS - 1]})
-    with torch.no_grad():
-        for parameter in cast("CausalConv1d", few.decoder.blocks[-1]).parameters():
-            parameter.mul_(HEADROOM)
+    scale(few, HEADROOM)
     return few.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def scale(mimi: Mimi, factor: float) -> None:
+    """Make all that the decoder says that much louder."""
+    for parameter in cast("CausalConv1d", mimi.decoder.blocks[-1]).parameters():
+        parameter.mul_(factor)
 
 
 def export(model: TtsModel, voices: Mapping[str, Tensor], folder: Path, beside: str | None = None) -> None:

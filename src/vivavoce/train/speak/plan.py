@@ -10,19 +10,36 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vivavoce.checkpoints import TtsModel, load_stt
+from vivavoce.checkpoints import TtsModel, load_stt, load_tts
+from vivavoce.checkpoints.voices import Voices
 from vivavoce.nn.mimi import Mimi
 
+from .decoder import RATE as DECODER_RATE
 from .decoder import DecoderRun
-from .export import model_of, voices_of
+from .export import HEADROOM, model_of, scale, voices_of
 from .pool import spoken_clips, takes
+from .run import RATE as SPEAKER_RATE
 from .run import SpeakerRun
-from .sizes import CODEBOOKS
+from .sizes import CODEBOOKS, VOICES
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # stage, step, steps, losses
-DECODER_STEPS, SPEAKER_STEPS = 1200, 4000
-DECODER_COPIES, COPIES = 3, 24  # of every clip, each at another place in its frames
+DECODER_COPIES = 3  # of every clip, each at another place in its frames
 LOGGED = 25  # steps
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long the stages are, and how fast they learn."""
+
+    decoder_steps: int
+    decoder_rate: float
+    speaker_steps: int
+    speaker_rate: float
+    copies: int  # of every clip, for the language model
+
+
+FROM_NOTHING = Course(1200, DECODER_RATE, 4000, SPEAKER_RATE, 24)
+AGAIN = Course(1500, 0.6 * DECODER_RATE, 800, 0.4 * SPEAKER_RATE, 4)  # from an earlier voice, on a larger corpus
 
 
 @dataclass(frozen=True)
@@ -34,22 +51,43 @@ class Voice:
 
 
 def run_stages(
-    corpus: Path, out: Path, progress: Progress, steps: int | None = None, codec: str | None = None
+    corpus: Path,
+    out: Path,
+    progress: Progress,
+    steps: int | None = None,
+    *,
+    codec: str | None = None,
+    start: str | None = None,
 ) -> Voice:
-    """Run the stages that have not ended yet, on the codec of the model `codec`, the embedded one when absent.
+    """Run the stages that have not ended yet.
 
-    `steps` shortens every stage, to try the recipe out. Raises VivavoceError when there is nothing to learn from.
+    They begin with the codec of the model `codec`, the embedded recogniser's when absent, and a language model that
+    knows nothing; or, with `start`, with an earlier voice, whose course is shorter. `steps` shortens every stage, to
+    try the recipe out. Raises VivavoceError when there is nothing to learn from.
     """
     torch.set_num_threads(1)  # a second thread on a busy machine costs more than it brings
-    mimi, clips = load_stt(codec, device="cpu").mimi, spoken_clips(corpus)
-    speakers = _speakers(out, mimi, corpus)
-    decoder = DecoderRun(out / "decoder", mimi, CODEBOOKS, steps or DECODER_STEPS)
+    earlier, clips = None if start is None else _earlier(start), spoken_clips(corpus)
+    mimi = load_stt(codec, device="cpu").mimi if earlier is None else earlier.model.mimi
+    speakers = _speakers(out, mimi, corpus) if earlier is None else earlier.speakers
+    course = FROM_NOTHING if earlier is None else AGAIN
+    decoder = DecoderRun(out / "decoder", mimi, CODEBOOKS, steps or course.decoder_steps, course.decoder_rate)
     if decoder.step < decoder.steps:
         _log(out / "decoder", decoder, decoder.train(list(takes(mimi, clips, DECODER_COPIES, 1))), progress)
-    speaker = SpeakerRun(out / "speaker", speakers, steps or SPEAKER_STEPS)
+    speaker = SpeakerRun(out / "speaker", speakers, steps or course.speaker_steps, rate=course.speaker_rate)
+    if earlier is not None:
+        speaker.begin(earlier.model)
     if speaker.step < speaker.steps:
-        _log(out / "speaker", speaker, speaker.train(list(takes(mimi, clips, COPIES, 2, varied=True))), progress)
+        pool = list(takes(mimi, clips, course.copies, 2, varied=True))
+        _log(out / "speaker", speaker, speaker.train(pool), progress)
     return Voice(model_of(speaker, mimi.eval().requires_grad_(False)), speakers)
+
+
+def _earlier(source: str) -> Voice:
+    """A finished voice, with its decoder as loud as what it learns from."""
+    model = load_tts(source, device="cpu", dtype="float32")
+    scale(model.mimi, 1 / HEADROOM)
+    voices = Voices(Path(model.files["lm"]).parent / "voices", model.config, model.voice_dim)
+    return Voice(model, {speaker: torch.from_numpy(voices.get(name).copy()) for speaker, name in VOICES.items()})
 
 
 def _speakers(out: Path, mimi: Mimi, corpus: Path) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vivavoce.checkpoints.tts_model import SPEAKERS
+from vivavoce.checkpoints.tts_model import SPEAKERS, TtsModel
 from vivavoce.core import VivavoceError
 from vivavoce.nn.conditions import Given
 
@@ -32,9 +32,12 @@ UNNAMED = 0.3  # how often the default voice is not told: it is the one that spe
 class SpeakerRun:
     """A run in a folder, `last.pt`. `voices` are the codec's latents of each speaker, float32 [VOICE_FRAMES, dim]."""
 
-    def __init__(self, folder: Path, voices: Mapping[str, Tensor], steps: int, seed: int = 1) -> None:
+    def __init__(
+        self, folder: Path, voices: Mapping[str, Tensor], steps: int, seed: int = 1, rate: float = RATE
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path, self.voices, self.steps, self.seed, self.step = folder / "last.pt", voices, steps, seed, 0
+        self.rate = rate
         self.lm, self.conditions = new_speaker(next(iter(voices.values())).shape[1], seed)
         self.networks = nn.ModuleList([self.lm, self.conditions])
         self.optimiser = torch.optim.AdamW(self._groups(), betas=(0.9, 0.95), fused=True)
@@ -43,6 +46,12 @@ class SpeakerRun:
             self.networks.load_state_dict(state["networks"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = state["step"]
+
+    def begin(self, model: TtsModel) -> None:
+        """Learn on from a model of these sizes, unless the run has begun."""
+        if self.step == 0:
+            self.lm.load_state_dict(model.lm.state_dict())
+            self.conditions.load_state_dict(model.conditions.state_dict())
 
     def _groups(self) -> list[dict[str, object]]:
         groups: dict[float, list[nn.Parameter]] = {0.1: [], 0.0: []}
@@ -77,8 +86,8 @@ class SpeakerRun:
 
     def _rate(self) -> float:
         if self.step < WARM_UP:
-            return RATE * (self.step + 1) / WARM_UP
-        return RATE * (0.03 + 0.97 * (0.5 + 0.5 * cos(pi * self.step / self.steps)))
+            return self.rate * (self.step + 1) / WARM_UP
+        return self.rate * (0.03 + 0.97 * (0.5 + 0.5 * cos(pi * self.step / self.steps)))
 
     def losses(self, lesson: Lesson, wrong: float = 0.0) -> dict[str, Tensor]:
         """Cross-entropies: of the choice, of all codes as they are weighted, and of the semantic ones."""

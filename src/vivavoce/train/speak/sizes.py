@@ -41,6 +41,7 @@ CONFIG = TtsConfig(
     voice_frames=VOICE_FRAMES,
     voice_suffix=VOICE_SUFFIX,
     temperature=0.4,
+    temperature_text=1.0,  # sharper, it takes the likelier every time: to wait, and all pauses grow
     guidance=1.5,
     max_padding=15,
     final_padding=6,
