@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import string
 from pathlib import Path
 
 import sentencepiece
 
 from ..core import CheckpointError
+
+BEGIN, MARKS = "▁", ",.;!?"  # of a word, behind one
 
 
 def read_pieces(path: Path, size: int) -> tuple[str, ...]:
@@ -26,6 +29,16 @@ def read_tokenizer(path: Path, size: int) -> sentencepiece.SentencePieceProcesso
             f"{path}: the tokenizer has {processor.GetPieceSize()} pieces, but the model hears {size}"
         )
     return processor
+
+
+def words_of(tokenizer: sentencepiece.SentencePieceProcessor) -> tuple[str, ...]:
+    """The words, in small letters and figures, of a tokenizer that knows whole words alone; () for one that spells."""
+    known = (i for i in range(tokenizer.GetPieceSize()) if not (tokenizer.IsControl(i) or tokenizer.IsUnknown(i)))
+    pieces = [tokenizer.IdToPiece(i) for i in known]
+    if not all(piece.startswith(BEGIN) and piece.strip(BEGIN + MARKS) for piece in pieces):
+        return ()
+    figures = [figure for figure in string.digits if tokenizer.unk_id() not in tokenizer.Encode(figure)]
+    return tuple(dict.fromkeys([piece.strip(BEGIN + MARKS) for piece in pieces] + figures))
 
 
 def _from_sentencepiece(path: Path) -> tuple[str, ...]:

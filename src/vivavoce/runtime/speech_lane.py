@@ -121,9 +121,11 @@ class SpeechLane(Guest[SpeechEvent]):
         self.feed()
 
     def end(self) -> None:
-        self.session.end()
-        self.patience.end()
-        self.feed()
+        try:
+            self.session.end()
+        finally:  # the last word may be none that the model can say
+            self.patience.end()
+            self.feed()
 
     def was_read(self) -> None:
         self.feed()

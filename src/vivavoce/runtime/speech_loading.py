@@ -10,6 +10,7 @@ from time import perf_counter
 import torch
 
 from vivavoce.checkpoints import Instead, TtsModel, load_tts
+from vivavoce.checkpoints.vocabulary import words_of
 from vivavoce.checkpoints.voices import Voices
 from vivavoce.core import TEXT_PAD, CheckpointError
 from vivavoce.engine.tts import TtsEngine
@@ -53,6 +54,7 @@ def profile_of(model: TtsModel) -> TtsProfile:
         max_padding=config.max_padding,
         padding_between=config.padding_between,
         final_padding=config.final_padding,
+        words=words_of(model.tokenizer),
     )
 
 

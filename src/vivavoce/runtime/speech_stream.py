@@ -43,7 +43,8 @@ class SpeechStream(Handle[SpeechEvent]):
     async def say(self, text: str, *, whole: bool = False, speaker: int = 0) -> None:
         """More text, cut anywhere; `whole` when it ends a word. Waits while a thousand words wait; `clear` ends that.
 
-        Raises VivavoceError, which changes nothing, for what is no text and after `end`.
+        Raises VivavoceError, which changes nothing, for what is no text and after `end`; UnsupportedError for a word
+        that the model cannot say (TtsSession.push).
         """
         clears = self._clears
         pieces = [text[at : at + PIECE] for at in range(0, len(text), PIECE)] or [""]
@@ -55,6 +56,10 @@ class SpeechStream(Handle[SpeechEvent]):
             if clears != self._clears:
                 return
             self._lane.push(piece, whole=whole and number == len(pieces), speaker=speaker)
+
+    def check(self, text: str) -> None:
+        """Raises VivavoceError for a whole text that cannot be said, and says nothing."""
+        self._lane.session.check(text)
 
     def voice(self, embedding: NDArray[np.float32]) -> None:
         """Speak with this one, float32 [frames, dim]; UnsupportedError, and VivavoceError after the first text."""
@@ -79,5 +84,7 @@ class SpeechStream(Handle[SpeechEvent]):
     def end(self) -> None:
         """No more text will come; the last words follow."""
         self._must_hold()
-        self._lane.end()
-        self._settle(self._lane)
+        try:
+            self._lane.end()
+        finally:
+            self._settle(self._lane)

@@ -61,11 +61,13 @@ class TtsProfile:
     max_padding: int = 8  # steps after which the next word starts at the latest
     padding_between: int = 1  # steps after a word's pieces in which none starts
     final_padding: int = 4  # frames after the end of the text
+    words: tuple[str, ...] = ()  # the only ones that the model can say; none: it can say any
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            if getattr(self, name) < 0:
-                raise CheckpointError(f"{name} must not be negative, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 0:
+                raise CheckpointError(f"{name} must not be negative, got {value}")
         if not self.text_card:
             raise CheckpointError("text_card must be positive, got 0")
 

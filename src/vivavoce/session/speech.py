@@ -15,6 +15,7 @@ from vivavoce.engine.tts_snapshot import TtsHistory
 from vivavoce.session.profile import TtsProfile
 from vivavoce.session.script import ScriptState
 from vivavoce.session.text import Entry, TextReader
+from vivavoce.session.vocabulary import Vocabulary
 
 AHEAD = 64  # words of a stream that the engine's process holds; the rest wait here
 LOUDEST = 0.99  # what a sample may be, as in the reference server (spec/moshi-server.md §6.3)
@@ -51,7 +52,7 @@ class TtsSession:
 
     def __init__(self, profile: TtsProfile, dep_q: int, history_steps: int) -> None:
         self._profile, self._dep_q, self._history_steps = profile, dep_q, history_steps
-        self._reader = TextReader()
+        self._reader, self._vocabulary = TextReader(), Vocabulary(profile.words)
         self._ended = False
         self._parts = deque([_Part()])  # the one that is spoken, and those to come; text goes into the last
         self._frames = 0  # of audio given
@@ -70,17 +71,25 @@ class TtsSession:
     def push(self, text: str, *, whole: bool = False, speaker: int = 0) -> None:
         """More text, cut anywhere; `whole` when it ends a word (TextReader.push).
 
-        Raises VivavoceError for what is no text and after `end`; neither changes the stream.
+        Raises VivavoceError for what is no text and after `end`, which changes nothing; and UnsupportedError for a word
+        that the model cannot say: then none of the words that this text completes is spoken, and the stream goes on.
         """
         if self._ended:
             raise VivavoceError("the stream has ended: no text is taken after end()")
         self._add(self._reader.push(text, whole=whole, speaker=speaker))
 
+    def check(self, text: str) -> None:
+        """Raises what `push` and `end` would for this whole text; changes nothing."""
+        self._vocabulary.read(TextReader().push(text, whole=True))
+
     def end(self) -> None:
-        """No more text will come; what was pushed is spoken to its end. Ending twice is ending once."""
-        if not self._ended:
+        """No more text will come; what was pushed is spoken to its end. Ending twice is ending once.
+
+        Raises UnsupportedError when the last word is none that the model can say; the stream has ended all the same.
+        """
+        ended, self._ended = self._ended, True
+        if not ended:
             self._add(self._reader.end())
-        self._ended = True
 
     def flush(self, id: int | str) -> list[SpeechEvent]:
         """Speak what was pushed to its end, as if no more came; `Flushed(id)` then follows, at once where all is said.
@@ -208,7 +217,8 @@ class TtsSession:
     def _spoken_out(self) -> bool:
         return self.state is not None and self.state.finished(self._profile)
 
-    def _add(self, entries: list[Entry]) -> None:
+    def _add(self, read: list[Entry]) -> None:
+        entries = self._vocabulary.read(read)
         self._parts[-1].entries.extend(entries)
         self._parts[-1].begun |= bool(entries)
 

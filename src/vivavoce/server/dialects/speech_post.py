@@ -15,10 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from vivavoce.core import SAMPLE_RATE, Fault, Speech, SpeechEvent, StreamError, WordSpoken
+from vivavoce.core import SAMPLE_RATE, Fault, Speech, SpeechEvent, StreamError, UnsupportedError, WordSpoken
 from vivavoce.runtime import SpeechOptions, SpeechRuntime, SpeechStream
 from vivavoce.settings import Limits, SpeechModule
 
+from ..errors import Refused
 from ..gate import Admitted
 from ..journal import Journal
 from .caller import first_of
@@ -130,6 +131,7 @@ class Speaker(Response):
             order = await asyncio.to_thread(order_of, self._request.headers.get("content-type", ""), body)
             stream = await when_free(self._request, self._runtime, lambda: open_speech(self._runtime, self._how(order)))
             try:
+                _check(stream, order)
                 with Journal(stream, self._runtime.name, dialect="post", who=self._admitted.who) as journal:
                     if order.streamed:
                         await self._stream(stream, order, journal, Patient(send, self._send_seconds))
@@ -199,6 +201,15 @@ class Patient:
                 await self._send({"type": "http.response.body", "body": data, "more_body": more})
         except TimeoutError:
             raise StreamError(Fault.SLOW_READER, f"the client has not read for {self._seconds:g} s") from None
+
+
+def _check(stream: SpeechStream, order: Order) -> None:
+    """Raises Refused, which a status can still tell, for a word that the model cannot say."""
+    try:
+        for turn in order.turns:
+            stream.check(turn)
+    except UnsupportedError as error:
+        raise Refused(Fault.INVALID_MESSAGE, "unknown_word", str(error)) from None
 
 
 async def _say(stream: SpeechStream, order: Order) -> None:
