@@ -39,7 +39,7 @@ class Course:
 
 
 FROM_NOTHING = Course(1200, DECODER_RATE, 4000, SPEAKER_RATE, 24)
-AGAIN = Course(1500, 0.6 * DECODER_RATE, 800, 0.4 * SPEAKER_RATE, 4)  # from an earlier voice, on a larger corpus
+AGAIN = Course(0, DECODER_RATE, 330, 0.4 * SPEAKER_RATE, 4)  # from an earlier voice, whose decoder is kept
 
 
 @dataclass(frozen=True)
