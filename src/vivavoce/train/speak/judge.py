@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import jiwer
@@ -34,9 +35,10 @@ def report(corpus: Path, model: str | None = None) -> str:
 
 
 def random_lines(model: TtsModel, voices: Voices, count: int, seed: int) -> list[Line]:
-    """Digit strings of one to nine words, voices in turn."""
+    """Digit strings of one to ten words, voices in turn; half of each one's strings go without their full stop."""
     rng = np.random.default_rng(seed)
-    texts = [" ".join(script(rng)).rstrip(".") for _ in range(count)]
+    scripts = [" ".join(script(rng)) for _ in range(count)]
+    texts = [text if number % 4 < 2 else text.rstrip(".") for number, text in enumerate(scripts)]
     names = [voices.names[number % len(voices)] for number in range(count)]
     return [
         Line(text, name, options_for(model, voices.get(name), seed)) for text, name in zip(texts, names, strict=True)
@@ -50,12 +52,10 @@ def _rows(model: TtsModel, held: Sequence[Clip]) -> Iterator[Row]:
     heard = [digit_words(moonshine.hear(one.audio)) for one in spoken]
     ours = [[w.text for w in words] for words in transcribe(Transcriber(load_stt()), [one.audio for one in spoken])]
     for ears, all_words in ("Moonshine base", heard), ("stt-digits-en", ours):
-        rate, count = error_rate(spoken, all_words)
-        yield f"word error rate, {ears}", f"{rate:.1f} %", f"{len(spoken)} random strings, {count} words"
-        for name in voices.names:
-            own = [(one, words) for one, words in zip(spoken, all_words, strict=True) if one.line.speaker == name]
+        for which, belongs in _parts(voices.names).items():
+            own = [(one, words) for one, words in zip(spoken, all_words, strict=True) if belongs(one.line)]
             rate, count = error_rate(*zip(*own, strict=True))
-            yield f"word error rate, {ears}, {name}", f"{rate:.1f} %", f"{len(own)} strings, {count} words"
+            yield f"word error rate, {ears}{which}", f"{rate:.1f} %", f"{len(own)} random strings, {count} words"
     scores = np.mean([quality(one.audio) for one in spoken], 0)
     yield "DNSMOS overall, signal, background", " / ".join(f"{score:.2f}" for score in scores), "the same"
     ends = [level(one.audio[-END:]) for one in spoken]
@@ -67,6 +67,26 @@ def _rows(model: TtsModel, held: Sequence[Clip]) -> Iterator[Row]:
         "the same",
     )
     yield from _durations(model, voices, held)
+
+
+def _parts(voices: Sequence[str]) -> dict[str, Callable[[Line], bool]]:
+    """The strings that have a row of their own, by its name: all, each voice's, and by how they are strung."""
+    parts: dict[str, Callable[[Line], bool]] = {"": lambda _: True}
+    for name in voices:
+        parts[f", {name}"] = partial(_is_by, name)
+    for manner in ("one word", "in one breath", "with commas"):
+        parts[f", {manner}"] = partial(_is_said, manner)
+    return parts
+
+
+def _is_by(voice: str, line: Line) -> bool:
+    return line.speaker == voice
+
+
+def _is_said(manner: str, line: Line) -> bool:
+    words = line.text.split()
+    marked = "with commas" if any(word[-1] in ",." for word in words[:-1]) else "in one breath"
+    return manner == (marked if len(words) > 1 else "one word")
 
 
 def _durations(model: TtsModel, voices: Voices, held: Sequence[Clip]) -> Iterator[Row]:
