@@ -317,7 +317,7 @@ def test_fast_streams_do_not_starve_a_live_one(runner: Runner, runtime: Runtime,
             await until(lambda done=done: live.steps > done)  # type: ignore[misc]
             passed.append(steps() - before)
         # One runs, one was told but not yet heard of here, and its own; this process may itself be late now and then.
-        assert sorted(passed)[5] <= 6
+        assert sorted(passed)[len(passed) // 2] <= 6
         live.close()
         for task in fast:
             task.cancel()
