@@ -46,10 +46,13 @@ def level_db(audio: Audio) -> npt.NDArray[np.float64]:
 
 
 def active(audio: Audio, depth: float = 38.0) -> npt.NDArray[np.bool_]:
-    """Which 5 ms frames hold speech: within `depth` dB of the peak and above the noise floor."""
+    """Which 5 ms frames hold speech: within `depth` dB of the peak and above the noise floor.
+
+    What lies within 32 dB of the peak is never noise: in a clip without pauses the quietest frames are an s or a th.
+    """
     level = level_db(audio)
     peak = float(level.max())
-    floor = min(float(np.percentile(level, 5)) + 6, peak - 20)
+    floor = min(float(np.percentile(level, 5)) + 6, peak - 32)
     return level > max(peak - depth, floor)
 
 

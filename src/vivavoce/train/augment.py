@@ -60,10 +60,10 @@ def _levels(audio: Audio) -> NDArray[Any]:
 
 def colour(rng: np.random.Generator, samples: int) -> Audio:
     """Noise of a random colour, blue to brown, sometimes with a mains hum; unit power."""
-    spectrum = rng.standard_normal(samples // 2 + 1) + 1j * rng.standard_normal(samples // 2 + 1)
-    frequency = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
-    spectrum *= np.maximum(frequency, 40) ** -rng.uniform(-0.2, 1.2)
-    noise = np.fft.irfft(spectrum, samples)
+    parts = rng.standard_normal((samples // 2 + 1, 2), np.float32)
+    frequency = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE).astype(np.float32)
+    tilt = np.maximum(frequency, 40) ** np.float32(-rng.uniform(-0.2, 1.2))
+    noise = np.fft.irfft(parts.view(np.complex64)[:, 0] * tilt, samples)
     noise /= noise.std() + 1e-9
     if rng.random() < 0.15:
         time = np.arange(samples) / SAMPLE_RATE
@@ -75,10 +75,13 @@ def transmit(rng: np.random.Generator, audio: Audio) -> Audio:
     """Through a random room, microphone and line: reverberation 30 %, tilt and ripple, telephone band half the time."""
     samples = len(audio)
     size = samples + SAMPLE_RATE // 2
-    frequency: NDArray[Any] = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
-    response: NDArray[Any] = _microphone(rng, frequency) * _band(rng, frequency)
+    coarse: NDArray[Any] = np.arange(0, size // 2 + 200, 100) * (
+        SAMPLE_RATE / size
+    )  # smooth curves: every hundredth bin
+    curve = _microphone(rng, coarse) * _band(rng, coarse)
+    response: NDArray[Any] = np.interp(np.arange(size // 2 + 1), np.arange(len(curve)) * 100, curve).astype(np.float32)
     if rng.random() < 0.3:
-        response = response * np.fft.rfft(_room(rng), size)
+        response = response * np.fft.rfft(_room(rng).astype(np.float32), size)
     out = np.fft.irfft(np.fft.rfft(audio, size) * response, size)[:samples]
     if rng.random() < 0.15:
         out = _companded(out)

@@ -19,12 +19,14 @@ Progress = Callable[[str, int, int, dict[str, float]], None]  # stage, step, ste
 _VOICES = {"espeak": 0.12, "asterisk": 3.0, "prompts": 3.0}
 _SPEAKERS = {
     "fsdd": 30.0, "fsdd_shift": 2.0, "asterisk": 6.0, "prompts": 6.0, "kokoro": 1.0, "shift": 0.2, "flite": 0.5,
-    "pico": 0.5, "rhvoice": 0.5, "festival": 0.5, "espeak": 0.1,
+    "pico": 0.5, "rhvoice": 0.5, "festival": 0.5, "espeak": 0.1, "codec": 0.7,
 }  # fmt: skip
 
 STAGES: dict[str, Recipe] = {
     # Codec and words together, without the speakers of the digit corpus: they are its unseen test.
-    "base": Recipe(steps=3600, without=["fsdd", "fsdd_shift"], source_weights=_VOICES),
+    "base": Recipe(
+        steps=2400, batch=8, seconds=5.0, without=["fsdd", "fsdd_shift"], source_weights=_VOICES, silent=True
+    ),
     # The same with them, and more of what is not a digit.
     "speakers": Recipe(
         steps=2200, rate=5e-4, warm_up=30, flat=0.2, raw=0.0, fade=0.0, seed=2, part="codes",

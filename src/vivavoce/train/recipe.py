@@ -25,6 +25,7 @@ class Recipe:
         }
     )  # fmt: skip
     wave_every: int = 2
+    silent: bool = False  # nothing of the decoder is learned: a stage of its own does that
     part: str = "all"  # what learns: "all", "codes" (all but the decoder), "words" (the LM), "decoder"
     source_weights: dict[str, float] = field(default_factory=dict)
     digits: float = 0.76  # share of streams that say digits
@@ -40,7 +41,9 @@ class Recipe:
 
     def losses_at(self, step: int) -> dict[str, float]:
         """Weights of the losses. The decoder's sound is dear: it counts now and then, and only where it is learned."""
-        silent = self.part in ("codes", "words") or (self.part == "all" and step % self.wave_every != 0)
+        if self.part == "words":
+            return {name: self.losses[name] for name in ("text", "pause")}
+        silent = self.silent or self.part == "codes" or (self.part == "all" and step % self.wave_every != 0)
         return {name: weight for name, weight in self.losses.items() if not (silent and name == "wave")}
 
     def starts_quantiser(self, step: int) -> bool:

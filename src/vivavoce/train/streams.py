@@ -88,7 +88,7 @@ class Mixer:
         return str(self.rng.choice(self.speakers, p=self.share))
 
     def _digit(self, speaker: str) -> Clip:
-        """A clip as recorders leave it: some of its words, and half of the time with its weak ends cut off.
+        """A clip as recorders leave it: some of its words, and now and then with its weak ends cut off.
 
         Level-triggered recording swallows the s of six and the th of three; what is left of them is nearly an eight.
         """
@@ -97,7 +97,7 @@ class Mixer:
         if len(clip.words) > 1 and rng.random() < 0.4:
             first = int(rng.integers(len(clip.words)))
             clip = _excerpt(clip, first, min(first + int(rng.integers(1, 4)), len(clip.words)))
-        return self._tight(clip) if rng.random() < 0.5 else clip
+        return self._tight(clip) if rng.random() < 0.4 else clip
 
     def _tight(self, clip: Clip) -> Clip:
         """The clip without some of what is weak at its ends, at most two fifths of its outer words."""
@@ -142,13 +142,13 @@ class Mixer:
         level = max(float(_loudness(out.audio)), decibels(rng.uniform(-60, -20)) if not out.words else 1e-4)
         draw = rng.random()
         if draw < 0.45:
-            out.audio = out.audio + colour(rng, self.samples) * level * decibels(-rng.uniform(3, 30))
+            out.audio = out.audio + colour(rng, self.samples) * np.float32(level * decibels(-rng.uniform(3, 30)))
         elif draw < 0.55 and self.others:
             babble = Stream(np.zeros(0, np.float32), np.zeros(self.samples, np.float32))
             self._speak_otherwise(babble)  # without digits, which nobody would be told of
             out.audio = out.audio + babble.clean * level * decibels(-rng.uniform(12, 30))
         floor = decibels(rng.uniform(-95, -55))
-        out.audio += (rng.standard_normal(self.samples) * floor).astype(np.float32)
+        out.audio += rng.standard_normal(self.samples, np.float32) * np.float32(floor)
         out.audio = np.clip(out.audio, -1, 1)
 
 

@@ -24,6 +24,7 @@ SOURCES = (
     "espeak",
     "shift",
     "fsdd_shift",
+    "codec",
 )
 OTHERS = ("speaking",)  # for another model: they go to a corpus of their own
 

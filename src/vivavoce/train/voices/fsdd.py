@@ -1,4 +1,7 @@
-"""Real speakers: the Free Spoken Digit Dataset takes of the shared data folder."""
+"""Real speakers: the Free Spoken Digit Dataset takes of the shared data folder.
+
+They were cut close, some at the very onset of a weak s: of such a take nothing but true silence may be cut off.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def _clip(path: Path) -> list[Clip]:
     digit, speaker, take = path.stem.split("_")
     audio = load(path)
     start, stop = bounds(audio, 34)
-    piece, origin = cut(audio, start, stop)
+    piece, origin = cut(audio, start, stop, margin=0.05)
     word = (DIGITS[int(digit)], start - origin, stop - origin)
     if not sane([word], len(piece) / SAMPLE_RATE):
         return []
