@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import soundfile
 
 from vivavoce.core import SAMPLE_RATE, ExitCode
-from vivavoce.train.plan import STAGES
+from vivavoce.train.plan import STAGES, UNHEARD
 
 
 def vivavoce(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -49,3 +50,12 @@ def test_a_library_that_training_wants_is_named_when_it_is_missing(tmp_path: Pat
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (ExitCode.UNSUPPORTED, "")
     assert done.stderr == "vivavoce: jiwer is not installed: pip install 'vivavoce[train]'\n"
+
+
+def test_leaving_somebody_out_runs_the_shorter_recipe_without_him(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = vivavoce("train", "stt", "--corpus", corpus, "--out", run, "--steps", "4", "--without", "crowd")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in run.iterdir()} == {*UNHEARD}
+    for stage in UNHEARD:
+        assert "crowd" in json.loads((run / stage / "recipe.json").read_text())["without"]
