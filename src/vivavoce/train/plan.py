@@ -59,6 +59,10 @@ UNHEARD: dict[str, Recipe] = {
         steps=1000, batch=8, seconds=5.0, rate=6e-4, warm_up=30, flat=0.2, raw=0.0, fade=0.0, seed=2, part="codes",
         digits=0.75, other=0.2, source_weights=_TRIED,
     ),
+    "again": Recipe(
+        steps=600, batch=8, seconds=5.0, rate=5e-4, warm_up=30, flat=0.2, raw=0.0, fade=0.0, seed=22, part="codes",
+        digits=0.75, other=0.2, source_weights=_TRIED,
+    ),
 }  # fmt: skip
 
 
