@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,6 @@ from .core import (
     seconds,
 )
 from .engine import SttEngine
-from .engine.stepper import fastest
 from .session import SttProfile, SttSession
 
 Chunk = NDArray[np.float32] | Flush
@@ -52,7 +50,7 @@ class Transcriber:
     ) -> None:
         self.name, self.languages = model.config.name, model.config.languages
         self.hears_pauses = model.lm.config.extra_heads > 0  # without, there are no turns
-        self._engine = SttEngine(model.mimi, model.lm, batch_size, partial(fastest, packed=model.packed))
+        self._engine = SttEngine.fastest(model.mimi, model.lm, batch_size, packed=model.packed)
         self._profile = SttProfile(
             model.pieces,
             model.config.audio_delay_seconds,

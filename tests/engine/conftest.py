@@ -33,14 +33,18 @@ LM = LmConfig(
 
 @pytest.fixture(scope="session")
 def models() -> tuple[Mimi, Lm]:
+    return lively(MIMI, LM)
+
+
+def lively(mimi_config: MimiConfig, lm_config: LmConfig) -> tuple[Mimi, Lm]:
     """Weights large enough that tokens and codes really vary."""
     torch.manual_seed(3)
-    mimi, lm = Mimi(MIMI).eval(), Lm(LM).eval()
+    mimi, lm = Mimi(mimi_config).eval(), Lm(lm_config).eval()
     for parameter in [*mimi.parameters(), *lm.parameters()]:
-        if parameter.ndim >= 2:
+        if parameter.ndim >= 2 and parameter.numel():
             nn.init.normal_(parameter, std=1.5 * parameter[0].numel() ** -0.5)
     with torch.no_grad():
-        latent = mimi.latent(torch.randn(1, 60 * MIMI.frame_size))
+        latent = mimi.latent(torch.randn(1, 60 * mimi_config.frame_size))
         for half in (mimi.quantizer.semantic, mimi.quantizer.acoustic):
             spread = half.project_in(latent).std()
             half.codebooks.normal_(std=float(spread))

@@ -90,14 +90,14 @@ def _milliseconds(step: Callable[[], object]) -> float:
     return (time.perf_counter() - before) * 1e3
 
 
-def moshi_models(mimi: Mimi, lm: Lm) -> tuple[Any, Any]:
+def moshi_models(mimi: Mimi, lm: Lm, device: str = "cpu") -> tuple[Any, Any]:
     """`moshi`'s codec and LM with our weights, through its own loader. Raises UnsupportedError without the package."""
     pieces, tokenizer = _vocabulary(lm.config.text_card_out)
     with tempfile.TemporaryDirectory() as name:
         model = SttModel(SttConfig("bench", 0.5), mimi, lm, pieces)
         save_stt(model, name, dtype=lm.embeddings.dtype, tokenizer=tokenizer)
         info = moshi_info(Path(name))
-        return info.get_mimi("cpu"), info.get_moshi("cpu", dtype=lm.embeddings.dtype)
+        return info.get_mimi(device), info.get_moshi(device, dtype=lm.embeddings.dtype)
 
 
 def _vocabulary(size: int) -> tuple[tuple[str, ...], bytes]:

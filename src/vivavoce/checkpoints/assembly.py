@@ -80,11 +80,18 @@ def _check_codec_fits(lm: LmConfig, mimi: MimiConfig, where: str) -> None:
 
 
 def default_dtype(tensors: Tensors, device: torch.device) -> torch.dtype:
+    if device.type == "cuda" and tensors.dtype == torch.bfloat16 and not has_bfloat16(device):
+        return torch.float16
     if device.type != "cpu":
         return tensors.dtype
     if tensors.elements < LARGE or tensors.dtype in (torch.float32, torch.float64):
         return torch.float32
     return torch.bfloat16  # also for fp16 files: CPUs have no fast fp16
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a CUDA GPU computes in bfloat16, as from Ampere on; `is_bf16_supported` counts those that pretend to."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def torch_device(name: str) -> torch.device:

@@ -5,8 +5,10 @@ Synchronous and single-threaded. The five laws of docs/architecture.md are tests
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +26,7 @@ from .codec import EncoderOf, fastest_encoder
 from .snapshot import Snapshot
 from .stepper import StepperOf, fastest
 
+logger = logging.getLogger(__name__)
 KEPT = 250  # frames: 20 s, 1.9 MB of audio
 CONVOLUTIONS = 3  # frames that the codec's convolutions see
 LOUDEST = 32.0  # beyond this a sample is no audio; full scale is 1
@@ -46,6 +49,7 @@ class SttEngine:
     """
 
     TOGETHER: ClassVar = 16  # frames of a stream that `catch_up` takes at most
+    SPARE: ClassVar = 0  # rows of state beside those of the slots
 
     def __init__(
         self,
@@ -63,10 +67,27 @@ class SttEngine:
         self.device = lm.embeddings.device
         self._codec = encoder_of(mimi, slots, self.TOGETHER)
         self._memory = stepper_of(lm, slots, self.TOGETHER)
-        self._text = torch.zeros(slots, dtype=torch.long, device=self.device)
-        self._temperature = torch.zeros(slots, device=self.device)
-        self._seed = torch.zeros(slots, dtype=torch.long, device=self.device)
+        rows = slots + self.SPARE
+        self._text = torch.zeros(rows, dtype=torch.long, device=self.device)
+        self._temperature = torch.zeros(rows, device=self.device)
+        self._seed = torch.zeros(rows, dtype=torch.long, device=self.device)
         self._open: set[int] = set()
+
+    @classmethod
+    def fastest(cls, mimi: Mimi, lm: Lm, slots: int, packed: str | None = None) -> SttEngine:
+        """The engine for the device that the model is on: captured graphs on a GPU that has the kernels for them.
+
+        `packed` as `stepper.fastest` has it.
+        """
+        if lm.embeddings.device.type == "cuda" and not packed:
+            from .gpu.support import reason_against
+
+            if (reason := reason_against(lm)) is None:
+                from .gpu.engine import GraphedEngine
+
+                return GraphedEngine(mimi, lm, slots)
+            logger.warning("PyTorch steps the model on this GPU, without captured graphs: %s", reason)
+        return cls(mimi, lm, slots, partial(fastest, packed=packed))
 
     @property
     def snapshot_frames(self) -> tuple[int, int]:
@@ -113,9 +134,9 @@ class SttEngine:
 
     def _take(self, slot: int, temperature: float, seed: int) -> None:
         assert 0 <= slot < self.slots and slot not in self._open, f"slot {slot} is not free"
+        self._memory.reset(slot)  # may refuse
         self._open.add(slot)
         self._codec.reset(slot)
-        self._memory.reset(slot)
         self._temperature[slot] = temperature
         self._seed[slot] = seed
 
@@ -169,15 +190,17 @@ class SttEngine:
 
     def _encode(self, frames: Mapping[int, NDArray[np.float32]]) -> tuple[Rows, Tensor]:
         """The rows of these slots, in order, and their codes int64 [B, k, n_q]."""
-        assert frames.keys() <= self._open, f"slots {sorted(frames.keys() - self._open)} are not open"
+        self._must_be_open(frames)
         slots = sorted(frames)
         rows = Rows(slots, self.device)
         audio = self._clean(np.stack([frames[slot].reshape(-1) for slot in slots]))
         return rows, self._codec.encode(rows, audio, self.lm.config.n_q)
 
+    def _must_be_open(self, frames: Mapping[int, object]) -> None:
+        assert frames.keys() <= self._open, f"slots {sorted(frames.keys() - self._open)} are not open"
+
     def _clean(self, audio: NDArray[np.float32]) -> Tensor:
-        # A frame must never hurt its neighbours: NaN or infinity would stay in the shared buffers for good.
-        return torch.from_numpy(audio).to(self.device).nan_to_num(0.0, 0.0, 0.0).clamp(-LOUDEST, LOUDEST)
+        return clean(torch.from_numpy(audio).to(self.device))
 
     @torch.inference_mode()
     def _hear(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,6 +212,11 @@ class SttEngine:
         token, logprob = choose(logits.flatten(0, 1), temperature, seed, position.flatten())
         pauses = extra.softmax(-1)[..., 0] if extra.shape[2] else extra.flatten(2)
         return token.view(batch, count), logprob.view(batch, count), pauses
+
+
+def clean(audio: Tensor) -> Tensor:
+    """A frame must never hurt its neighbours: NaN or infinity would stay in the shared buffers for good."""
+    return audio.nan_to_num(0.0, 0.0, 0.0).clamp(-LOUDEST, LOUDEST)
 
 
 def _outputs(token: Tensor, logprob: Tensor, vad: Tensor, codes: Tensor) -> list[list[StepOutput]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vivavoce.core import FRAME_SIZE
+from vivavoce.core import FRAME_SIZE, StreamError
 
 from . import messages
 from .late import Late
@@ -101,8 +101,12 @@ class Hearing(Servant[_Served]):
 
     def _open(self, message: Open) -> None:
         self._must_be_free(message.stream, message.slot)
-        token = self._engine.open(message.slot, temperature=message.temperature, seed=message.seed)
-        self._admit_as(message, token)
+        try:
+            token = self._engine.open(message.slot, temperature=message.temperature, seed=message.seed)
+        except StreamError as refused:  # its memory is full
+            self._link.send([Lost(message.stream, str(refused), refused.fault.name)])
+        else:
+            self._admit_as(message, token)
 
     def _restore(self, message: Restore) -> None:
         self._must_be_free(message.stream, message.slot)
@@ -110,6 +114,8 @@ class Hearing(Servant[_Served]):
             self._engine.restore(message.slot, messages.snapshot(message, self._engine.lm.config.n_q))
         except ValueError as error:  # another model's: the stream cannot go on here
             self._link.send([Lost(message.stream, str(error))])
+        except StreamError as refused:
+            self._link.send([Lost(message.stream, str(refused), refused.fault.name)])
         else:
             self._admit_as(message, None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from vivavoce.checkpoints import Instead, SttModel, load_stt
 from vivavoce.core import FRAME_SIZE
 from vivavoce.engine import SttEngine
-from vivavoce.engine.stepper import fastest
 
 from .messages import EngineSpec, ModelInfo
 
@@ -23,7 +21,7 @@ def load(spec: EngineSpec) -> tuple[SttEngine, ModelInfo, list[tuple[int, float]
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     model = _changed(_model(spec), spec)
-    engine = SttEngine(model.mimi, model.lm, spec.slots, partial(fastest, packed=model.packed))
+    engine = SttEngine.fastest(model.mimi, model.lm, spec.slots, packed=model.packed)
     return engine, _info(model, engine), _warm_up(engine)
 
 

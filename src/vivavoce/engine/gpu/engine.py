@@ -1,0 +1,108 @@
+"""The engine on a GPU: a step of all streams is one captured graph, from samples to tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vivavoce.engine.stt import StepOutput, SttEngine, clean
+from vivavoce.nn.lm import Lm
+from vivavoce.nn.mimi import Mimi
+from vivavoce.nn.rows import Rows
+
+from .budget import Budget
+from .codec import SlotEncoder
+from .graphs import Graphs
+from .kernels.choice import choose
+from .lm import PagedLm
+from .memory import PAGE, repeated
+from .rows import AnyRows
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A step that is on its way."""
+
+    slots: list[int]
+    launched: int
+
+
+class GraphedEngine(SttEngine):
+    """`SttEngine` whose `step` is captured, one graph for each size of batch; everything else runs as it is called.
+
+    Keys and values of the LM are kept in `memory` and the codec runs in `codec`, by default in the dtypes of the model,
+    or, where that has no room for all slots, in 8 bits; `pages` is how many there are, by default as many as fit.
+    """
+
+    SPARE: ClassVar = 1  # that of nobody, for rows that pad a batch
+
+    def __init__(
+        self, mimi: Mimi, lm: Lm, slots: int, *, memory: torch.dtype | None = None, codec: torch.dtype | None = None,
+        pages: int | None = None, page: int = PAGE, capture: bool = True,
+    ) -> None:  # fmt: skip
+        if lm.embeddings.device.type == "cuda":
+            torch.cuda.set_device(lm.embeddings.device)  # Triton launches on the current one
+        if pages is None and lm.embeddings.device.type == "cuda":
+            budget = Budget.of(mimi, lm, slots, self.TOGETHER, memory, codec, page)
+            memory, pages = budget.memory, budget.pages
+        stepper_of = partial(PagedLm, memory=memory, pages=pages, page=page)
+        super().__init__(mimi, lm, slots, stepper_of, partial(SlotEncoder, dtype=codec, page=page))
+        config = lm.config
+        told = 2 + config.extra_heads + config.n_q  # token, log-probability, pauses, codes
+        self._graphs = Graphs(self._advance, slots, mimi.config.frame_size, told, slots, self.device, capture)
+
+    @property
+    def paged(self) -> PagedLm:
+        """The LM and its memory."""
+        assert isinstance(self._memory, PagedLm)
+        return self._memory
+
+    def close(self, slot: int) -> None:
+        super().close(slot)
+        self.paged.release(slot)
+
+    def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, StepOutput]:
+        return self.finish(self.begin(frames)) if frames else {}
+
+    def begin(self, frames: Mapping[int, NDArray[np.float32]]) -> Ticket:
+        """Launch a step; at most two may be on their way, and they are finished in their order."""
+        self._must_be_open(frames)
+        slots = sorted(frames)
+        pages = self.paged.next_pages(np.array(slots))
+        return Ticket(slots, self._graphs.launch(slots, pages, [frames[slot] for slot in slots]))
+
+    def finish(self, ticket: Ticket) -> dict[int, StepOutput]:
+        """What a launched step gave, when it is done."""
+        told = self._graphs.read(ticket.launched, len(ticket.slots))
+        heads = self.lm.config.extra_heads
+        token, codes = told[:, 0].tolist(), told[:, 2 + heads :].tolist()
+        logprob, *vad = told[:, 1 : 2 + heads].view(np.float32).T.tolist()
+        pauses = zip(*vad, strict=True) if heads else [()] * len(token)
+        rows = zip(ticket.slots, token, logprob, pauses, codes, strict=True)
+        return {slot: StepOutput(t, p, tuple(v), tuple(c)) for slot, t, p, v, c in rows}
+
+    def _advance(self, rows: AnyRows, audio: Tensor) -> Tensor:
+        """Samples [B, frame_size] of these rows to all that is told of them, int32 [B, told]."""
+        codes = self._codec.encode(rows, clean(audio), self.lm.config.n_q)
+        token, logprob, vad = self._hear(rows, rows.read(self._text)[:, None], codes)
+        rows.write(self._text, token[:, -1])
+        numbers = torch.cat([logprob, vad[:, 0]], 1).view(torch.int32)
+        return torch.cat([token.int(), numbers, codes[:, 0].int()], 1)
+
+    @torch.inference_mode()
+    def _hear(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        config, shape = self.lm.config, text.shape
+        position = rows.read(self._memory.position)[:, None] + torch.arange(shape[1], device=self.device)
+        heads = self.paged.hear_heads(rows, text, codes)
+        temperature, seed = (repeated(rows.read(of), shape[1]) for of in (self._temperature, self._seed))
+        token, logprob = choose(heads, config.text_card_out, temperature, seed, position.flatten())
+        extra = heads[:, config.text_card_out :].float().unflatten(1, (config.extra_heads, config.extra_heads_dim))
+        pauses = extra.softmax(-1)[..., 0] if config.extra_heads else extra.flatten(1)
+        return token.view(shape), logprob.view(shape), pauses.view(*shape, config.extra_heads)
