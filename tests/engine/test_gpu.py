@@ -35,7 +35,7 @@ from vivavoce.nn.rows import Rows
 
 from .conftest import lively
 from .gpu import DEVICE, PAGE, TINY_LM, TINY_MIMI, graphed, tiny_models
-from .test_kernels import error, model
+from .likeness import error, model
 from .test_laws import sound
 
 FRAMES = 3  # of a call at most

@@ -1,4 +1,4 @@
-"""The laws of the engine over the GPU's path, each with a few examples: `test_laws` and `test_restore` say them.
+"""The laws of the engine over the GPU's path, each with a few examples: `test_laws` says them.
 
 Where a law compares with one stream alone, that one is stepped by PyTorch: so this is the parity of the two as well.
 """
@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vivavoce.engine import SttEngine
+from vivavoce.engine import History, SttEngine
 
-from . import test_laws, test_restore
+from . import test_laws
 from .gpu import beside_plain, graphed, tiny_models
 from .test_laws import EngineOf, alone, sound, told
 
@@ -129,8 +129,11 @@ def test_a_stream_whose_life_was_kept_goes_on_as_if_never_interrupted(
     """From its beginning, from before and from behind both windows; into a slot that was used."""
     frames = sound(21, at + 3)
     expected = alone(engine_of, frames, temperature=temperature, seed=9)
-    keep = test_restore.EVERYTHING, test_restore.EVERYTHING
-    history, _ = test_restore.lived(engine_of(1), 0, frames[:at], keep, temperature, 9)
+    before = engine_of(1)
+    history = History(before.open(0, temperature=temperature, seed=9), 100, 100, 3, temperature, 9)
+    for frame in frames[:at]:
+        output = before.step({0: frame})[0]
+        history.add(frame, output.token, output.codes)
     engine: SttEngine = engine_of(2)
     engine.open(1)
     engine.step({1: frames[-1]})

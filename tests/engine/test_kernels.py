@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from vivavoce.audio import load
 from vivavoce.checkpoints import load_stt
@@ -28,6 +28,7 @@ from vivavoce.nn.lm import Lm, LmConfig
 from vivavoce.nn.rows import Rows
 
 from .conftest import LM, PRECISIONS
+from .likeness import error, model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.flac"
 FRAMES = 4  # of a call at most
@@ -67,19 +68,6 @@ def shapes(draw: st.DrawFn) -> LmConfig:
     )
 
 
-def model(config: LmConfig, seed: int = 0) -> Lm:
-    torch.manual_seed(seed)
-    lm = Lm(config).eval().requires_grad_(False)
-    for parameter in lm.parameters():
-        if parameter.ndim >= 2 and parameter.numel():
-            nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
-        elif parameter.numel():
-            nn.init.normal_(parameter, 1, 0.2)
-    nn.init.normal_(lm.embeddings)
-    lm.embeddings[-1] = 0
-    return lm
-
-
 def some_calls(config: LmConfig, slots: int, calls: int, seed: int) -> list[tuple[Rows, Tensor, Tensor]]:
     """What random slots hear, none and start tokens among it."""
     rng = np.random.default_rng(seed)
@@ -91,11 +79,6 @@ def some_calls(config: LmConfig, slots: int, calls: int, seed: int) -> list[tupl
         codes = torch.from_numpy(rng.integers(-1, config.card + 1, (batch, count, config.n_q)))
         made.append((rows, text, codes))
     return made
-
-
-def error(ours: Tensor, theirs: Tensor) -> float:
-    """Relative to the logits, whose own size is about 1."""
-    return float((ours - theirs).norm() / theirs.norm().clamp_min(theirs.numel() ** 0.5)) if theirs.numel() else 0.0
 
 
 @pytest.mark.parametrize("precision", ERRORS, ids=lambda p: f"{p.weights.name}-{p.memory.name}")

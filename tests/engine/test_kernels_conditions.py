@@ -17,7 +17,8 @@ from vivavoce.nn.conditions import Fused
 from vivavoce.nn.lm import Lm, LmConfig
 from vivavoce.nn.rows import Rows
 
-from .test_kernels import ERRORS, FRAMES, USUAL, error, model, shapes
+from .likeness import error, model
+from .test_kernels import ERRORS, FRAMES, USUAL, shapes
 
 F32 = Precision(Format.FLOAT32, Format.FLOAT32)
 

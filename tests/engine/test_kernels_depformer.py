@@ -20,7 +20,8 @@ from vivavoce.nn.depformer import DepformerConfig
 from vivavoce.nn.lm import Lm, LmConfig
 from vivavoce.nn.sampling import Choice, Sampling, keys
 
-from .test_kernels import LM, model
+from .conftest import LM
+from .likeness import model
 
 SPOKEN = LmConfig(
     **{

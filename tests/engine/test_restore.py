@@ -18,6 +18,7 @@ from torch import nn
 from vivavoce.audio import load
 from vivavoce.core import FRAME_SIZE
 from vivavoce.engine import History, Snapshot, StepOutput, SttEngine
+from vivavoce.engine.codec import PlainEncoder
 from vivavoce.engine.stepper import PlainLm
 from vivavoce.nn.rows import Rows
 from vivavoce.nn.transformer import Transformer, TransformerConfig
@@ -159,7 +160,7 @@ def test_restoring_costs_one_pass_through_each_network(engine_of: EngineOf, age:
     engine = engine_of(2)
     with Calls(engine.mimi.encoder, engine.mimi.encoder_transformer) as calls, Calls(engine.lm.transformer) as lm_calls:
         engine.restore(1, snapshot)
-    assert calls.count == 2
+    assert calls.count == 2 * isinstance(engine._codec, PlainEncoder)  # the kernels call no module
     assert lm_calls.count == isinstance(engine._memory, PlainLm)  # the kernels take it in bites of a call's frames
 
 
