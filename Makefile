@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/vivavoce transcribe said.wav
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-all: $(VENV)/dev
 	$(BIN)/python -m pytest -m ''

@@ -61,7 +61,7 @@ def speech(data: bytes) -> None:
 
 def speech_query(data: bytes) -> None:
     asked = QueryParams(data.decode("latin-1"))
-    with_fault(Fault.INVALID_MESSAGE, lambda: speech_options(MOUTH, **speech_wishes(asked).options))
+    with_fault(Fault.INVALID_PARAMETER, lambda: speech_options(MOUTH, **speech_wishes(asked).options))
 
 
 def speech_body(data: bytes) -> None:
@@ -75,7 +75,7 @@ def speech_body(data: bytes) -> None:
     except HTTPException as error:
         one_line(error, error.status_code in (400, 422))
     except StreamError as error:
-        one_line(error, error.fault is Fault.INVALID_MESSAGE)
+        one_line(error, error.fault in (Fault.INVALID_MESSAGE, Fault.INVALID_PARAMETER))
 
 
 def control(data: bytes) -> None:
@@ -116,7 +116,7 @@ def opus(data: bytes) -> None:
 
 
 def query(data: bytes) -> None:
-    with_fault(Fault.INVALID_MESSAGE, wishes, QueryParams(data.decode("latin-1")))
+    with_fault(Fault.INVALID_PARAMETER, wishes, QueryParams(data.decode("latin-1")))
 
 
 def headers(data: bytes) -> None:

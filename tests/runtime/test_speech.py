@@ -437,7 +437,7 @@ def test_an_embedding_speaks_as_the_voice_whose_it_is(
     [
         ({"voices": ("../../etc/passwd",)}, UnknownVoiceError, "no voice '../../etc/passwd'; there are 3, for example"),
         ({"voices": ("moods/hapy.wav",)}, UnknownVoiceError, "for example moods/happy.wav"),
-        ({"voices": VOICES}, UnsupportedError, "at most 2 voices, got 3"),
+        ({"voices": VOICES}, UnsupportedError, "at most 2 voices in one stream, got 3"),
     ],
 )
 def test_what_the_model_cannot_do_is_said_and_takes_no_slot(
