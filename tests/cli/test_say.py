@@ -88,8 +88,8 @@ def test_words_and_measures(model: str, here: Utterance, tmp_path: Path, capsys:
 
 
 def test_standard_input_is_spoken_while_it_arrives_and_standard_output_is_whole(model: str, here: Utterance) -> None:
-    process = subprocess.Popen(
-        command("-", "--model", model, "--output", "-", "--format", "pcm_f32le"),
+    process = subprocess.Popen(  # without a buffer, in which `communicate` does not look for what was read ahead
+        command("-", "--model", model, "--output", "-", "--format", "pcm_f32le"), bufsize=0,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin and process.stdout and process.stderr

@@ -229,8 +229,9 @@ def test_ten_thousand_words_in_single_messages_are_no_flood(server: Server, said
 
 def test_messages_without_words_are_counted(server: Server) -> None:
     with speaking(server) as client:
-        for _ in range(2_300):
-            client.say("Ping")
+        with suppress(ConnectionClosed):  # it may come before the last one is sent
+            for _ in range(2_300):
+                client.say("Ping")
         assert client.close_code() == (4004, "more than 200 small messages a second")
 
 
