@@ -14,17 +14,8 @@ struct Team {
 
 // x, or e^x - 1 where x < 0; near zero as exact as x
 static inline Floats elu(Floats x) {
-    const Floats low = larger(smaller(x, Floats{}), all(-87.0f));
-    const Ints power = rounded(low * 1.44269504f);
-    const Floats n = converted(power), f = low - n * 0.693359375f + n * 2.12194440e-4f;
-    Floats p = all(1.9875691500e-4f);
-    p = p * f + 1.3981999507e-3f;
-    p = p * f + 8.3334519073e-3f;
-    p = p * f + 4.1665795894e-2f;
-    p = p * f + 1.6666665459e-1f;
-    p = p * f + 0.5f;
-    const Floats scale = floats((power + 127) << 23);
-    return larger(x, Floats{}) + ((p * f * f + f) * scale + (scale - 1.0f));
+    const Exponential e = exponential_of(larger(smaller(x, Floats{}), all(-87.0f)));
+    return larger(x, Floats{}) + (e.more * e.scale + (e.scale - 1.0f));
 }
 
 // Rational function of Eigen's, some units of the last place; beyond 4 it is 1.

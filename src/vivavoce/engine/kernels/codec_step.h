@@ -12,11 +12,12 @@ struct CodecStepping : Part {
     const CodecWorkspace& scratch;
     const Part framewise;  // with a row for each frame
     const Team team;
+    const Streams streams;
 
     CodecStepping(const CodecStep& s, const CodecTransformer& sizes, int t)
         : Part(s.crew, s.work->rows, t, 2 * s.call->batch * s.call->count, sizes.dim, sizes.width), model(sizes), ring(*s.ring),
           call(*s.call), scratch(*s.work), framewise(s.crew, s.work->rows, t, rows / 2, sizes.dim, sizes.width),
-          team{t, threads, s.crew} {}
+          team{t, threads, s.crew}, streams{call.slots, call.position, call.oldest, call.batch, 2 * call.count} {}
 
     float* tails_of(int stream) const { return call.tails + call.slots[stream] * call.tail_size; }
     float* joined_of(int stream) const { return scratch.joined + stream * scratch.joined_stride; }
@@ -78,53 +79,13 @@ struct CodecStepping : Part {
         });
     }
 
-    int64_t place_of(int row) const {
-        const int each = 2 * call.count;
-        return call.position[call.slots[row / each]] + row % each;
-    }
-
-    void turns() const {
-        const Range my = mine(rows);
-        const int half = model.head_width / 2;
-        for (int row = my.from; row < my.to; row++)
-            for (int i = 0; i < half; i++) {
-                const double angle = (double)place_of(row) * model.frequencies[i];
-                work.cosine[row * half + i] = (float)__builtin_cos(angle);
-                work.sine[row * half + i] = (float)__builtin_sin(angle);
-            }
-    }
-
-    // Every position of a call is in the ring before the first one attends: it has room for them.
-    void attention(int layer) const {
-        const Range my = mine(call.batch * model.head_count);
-        const int each = 2 * call.count, wide = model.head_width, half = wide / 2, all = model.head_count * wide;
-        const float scale = 1.0f / __builtin_sqrtf((float)model.head_dim);
-        for (int task = my.from; task < my.to; task++) {
-            const int stream = task / model.head_count, head = task % model.head_count;
-            const int64_t slot = call.slots[stream];
-            const Ring here = ring_of(ring, model, layer, slot, head);
-            for (int row = stream * each; row < (stream + 1) * each; row++) {
-                float* q = work.wide + (int64_t)row * work.widest + head * wide;
-                rotate(q, work.cosine + row * half, work.sine + row * half, half, scale);
-                rotate(q + all, work.cosine + row * half, work.sine + row * half, half, 1);
-                keep(here, (int)(place_of(row) % here.capacity), q + all, q + 2 * all);
-            }
-            for (int row = stream * each; row < (stream + 1) * each; row++) {
-                const int64_t position = place_of(row), age = position + 1 - call.oldest[slot];
-                attend(here, work.wide + (int64_t)row * work.widest + head * wide, position,
-                       (int)(age < model.context ? age : model.context), own,
-                       work.attended + (int64_t)row * model.layers[layer].out.inputs + head * wide);
-            }
-        }
-        wait();
-    }
-
     void transform() const {
-        turns();
+        const Range my = mine(rows);
+        for (int row = my.from; row < my.to; row++) turn(*this, model, streams, row);
         for (int i = 0; i < model.layer_count; i++) {
             const CodecLayer& layer = model.layers[i];
             store_into(work.wide, work.widest, layer.qkv, packed(work.hidden, width, layer.norm1, layer.qkv, layer.bias1));
-            attention(i);
+            attend_turned(*this, model, ring, streams, i);
             add_to_hidden(layer.out, packed(work.attended, layer.out.inputs, nullptr, layer.out));
             activate(layer.inner, packed(work.hidden, width, layer.norm2, layer.inner, layer.bias2));
             add_to_hidden(layer.outer, packed(work.wide, work.widest, nullptr, layer.outer));

@@ -11,6 +11,7 @@ namespace {
 #include "rows.h"
 #include "attention.h"
 #include "part.h"
+#include "turning.h"
 #include "cross.h"
 #include "step.h"
 #include "draw.h"

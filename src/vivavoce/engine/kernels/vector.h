@@ -57,19 +57,26 @@ static inline float largest(Floats v) {
 constexpr float SHIFT = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
 static inline Ints rounded(Floats v) { return bits(v + SHIFT) - 0x4B400000; }
 
-// e^x for x in [-87, 88], clamped outside; relative error 2e-7 (Cephes' polynomial after removing powers of two).
-static inline Floats exponential(Floats x) {
-    x = smaller(larger(x, all(-87.0f)), all(88.0f));
-    Ints power = rounded(x * 1.44269504f);
-    Floats n = converted(power), f = x - n * 0.693359375f + n * 2.12194440e-4f;
+// e^x = (more + 1) * scale for x in [-87, 88]; relative error 2e-7 (Cephes' polynomial after removing powers of two).
+struct Exponential {
+    Floats more, scale;
+};
+static inline Exponential exponential_of(Floats x) {
+    const Ints power = rounded(x * 1.44269504f);
+    const Floats n = converted(power), f = x - n * 0.693359375f + n * 2.12194440e-4f;
     Floats p = all(1.9875691500e-4f);
     p = p * f + 1.3981999507e-3f;
     p = p * f + 8.3334519073e-3f;
     p = p * f + 4.1665795894e-2f;
     p = p * f + 1.6666665459e-1f;
     p = p * f + 0.5f;
-    p = p * f * f + f + 1.0f;
-    return p * floats((power + 127) << 23);
+    return {p * f * f + f, floats((power + 127) << 23)};
+}
+
+// e^x, clamped outside.
+static inline Floats exponential(Floats x) {
+    const Exponential e = exponential_of(smaller(larger(x, all(-87.0f)), all(88.0f)));
+    return (e.more + 1.0f) * e.scale;
 }
 
 static inline uint16_t to_bfloat16(float x) {
