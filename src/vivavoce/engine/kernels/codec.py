@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -24,7 +25,7 @@ PROBLEMS = {1: "a slot", 2: "the number of frames", 3: "the number of codebooks"
 SLACK = 64  # numbers that a vector may read behind a buffer
 
 
-class _NativeHalf:
+class _NativeHalf(ABC):
     """One half of a codec with the memory of `slots` streams that bring at most `frames` frames a call.
 
     `isa` names an instruction set of `Library.isas`; None is the best.
@@ -60,8 +61,9 @@ class _NativeHalf:
         """Nothing was heard or said."""
         self._memory.reset(slot)
 
+    @abstractmethod
     def _packed(self, mimi: Mimi) -> tuple[codec_structures.Encoder | codec_structures.Decoder, Convolutions]:
-        raise NotImplementedError
+        """The half's struct and its convolutions."""
 
     def _run(self, function: Callable[..., int], rows: Rows, audio: Tensor, codes: Tensor) -> None:
         """audio float [B, count * frame_size] and codes int64 [B, count, codebooks], one of them to be written."""
