@@ -27,6 +27,7 @@ VERBS = {
         "say",
         "voices",
         "check",
+        "doctor",
         "smoke",
         "token",
         "serve",

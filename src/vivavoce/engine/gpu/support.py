@@ -16,9 +16,13 @@ def reason_against(lm: Lm) -> str | None:
     """Why this LM is not stepped by the graphs on its device; None if it is."""
     if not hears_only(lm):
         return "the model speaks"
+    return lacks_kernels(torch.cuda.get_device_capability(lm.embeddings.device))
+
+
+def lacks_kernels(capability: tuple[int, int]) -> str | None:
+    """Why no GPU of this compute capability has the kernels of the graphs here; None if it has."""
     if find_spec("triton") is None:
         return "Triton is not installed"
-    capability = torch.cuda.get_device_capability(lm.embeddings.device)
     if capability < OLDEST:
         return f"compute capability {capability[0]}.{capability[1]} is older than {OLDEST[0]}.{OLDEST[1]}"
     return None
