@@ -118,7 +118,7 @@ async def load(target: Target, clip: Clip, plan: Plan, streams: int, alone: Told
         flushed=summarise(value for stream in well for value in stream.flushed),
         server_flush_p95=_flush_p95(before, after),
         sent_late=summarise(value for stream in well for value in stream.late),
-        steps=_steps(before, after),
+        steps=steps_between(before, after),
         restarts=after.restarts - before.restarts if before and after else 0,
         clients_cpu=sum(one.cpu_seconds for one in driven),
     )
@@ -182,7 +182,8 @@ def _flush_p95(before: Account | None, after: Account | None) -> float | None:
     return after.flushes.since(before.flushes if before else None).quantile(0.95)
 
 
-def _steps(before: Account | None, after: Account | None) -> Steps | None:
+def steps_between(before: Account | None, after: Account | None) -> Steps | None:
+    """The engine's steps between two accounts of a server; None where it does not tell."""
     if after is None or after.steps is None:
         return None
     during = after.steps.since(before.steps if before else None)

@@ -38,9 +38,10 @@ class Target:
 
     async def account(self) -> Account | None:
         """What the server tells about itself now; None where it tells nothing."""
-        return await asyncio.to_thread(self._account)
+        return await asyncio.to_thread(self.account_now)
 
-    def _account(self) -> Account | None:
+    def account_now(self) -> Account | None:
+        """The same, of a caller without an event loop."""
         metrics, status = self._get("/metrics"), self._get("/api/status")
         if metrics is None:
             return None

@@ -8,12 +8,13 @@ from .snapshot import History, Snapshot
 from .tts_snapshot import TtsHistory, TtsOptions, TtsSnapshot
 
 if TYPE_CHECKING:
+    from .null import NullEngine
     from .stt import StepOutput, SttEngine
     from .tts import TtsEngine, TtsOutput
 
 __all__ = [
-    "History", "Snapshot", "StepOutput", "SttEngine", "TtsEngine", "TtsHistory", "TtsOptions", "TtsOutput",
-    "TtsSnapshot",
+    "History", "NullEngine", "Snapshot", "StepOutput", "SttEngine", "TtsEngine", "TtsHistory", "TtsOptions",
+    "TtsOutput", "TtsSnapshot",
 ]  # fmt: skip
 
 
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from . import stt
 
         return getattr(stt, name)
+    if name == "NullEngine":
+        from .null import NullEngine
+
+        return NullEngine
     if name in ("TtsEngine", "TtsOutput"):
         from . import tts
 

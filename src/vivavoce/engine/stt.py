@@ -90,6 +90,11 @@ class SttEngine:
         return cls(mimi, lm, slots, partial(fastest, packed=packed))
 
     @property
+    def n_q(self) -> int:
+        """Codebooks that the LM hears."""
+        return self.lm.config.n_q
+
+    @property
     def snapshot_frames(self) -> tuple[int, int]:
         """How many columns of codes and how many frames of audio are worth keeping of a stream.
 

@@ -20,7 +20,7 @@ from .messages import Frame, Lost, Open, Restore, Result, Stepped, ToEngine
 from .servant import NonsenseError, Servant
 
 if TYPE_CHECKING:
-    from vivavoce.engine import StepOutput, SttEngine
+    from vivavoce.engine import NullEngine, StepOutput, SttEngine
 
 Samples = NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class _Served:
 class Hearing(Servant[_Served]):
     """Audio in, text out: a step of each stream that has a frame."""
 
-    def __init__(self, engine: SttEngine, link: Link, steps: Sequence[tuple[int, float]]) -> None:
+    def __init__(self, engine: SttEngine | NullEngine, link: Link, steps: Sequence[tuple[int, float]]) -> None:
         super().__init__(engine, link, steps)
         self._engine = engine
         self._late = Late(engine.TOGETHER, self._cost, steps)
@@ -111,7 +111,7 @@ class Hearing(Servant[_Served]):
     def _restore(self, message: Restore) -> None:
         self._must_be_free(message.stream, message.slot)
         try:
-            self._engine.restore(message.slot, messages.snapshot(message, self._engine.lm.config.n_q))
+            self._engine.restore(message.slot, messages.snapshot(message, self._engine.n_q))
         except ValueError as error:  # another model's: the stream cannot go on here
             self._link.send([Lost(message.stream, str(error))])
         except StreamError as refused:

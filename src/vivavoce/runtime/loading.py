@@ -11,13 +11,17 @@ import torch
 
 from vivavoce.checkpoints import Instead, SttModel, load_stt
 from vivavoce.core import FRAME_SIZE
-from vivavoce.engine import SttEngine
+from vivavoce.engine import NullEngine, SttEngine
+from vivavoce.engine.null import NULL, PIECES
 
 from .messages import EngineSpec, ModelInfo
 
 
-def load(spec: EngineSpec) -> tuple[SttEngine, ModelInfo, list[tuple[int, float]]]:
+def load(spec: EngineSpec) -> tuple[SttEngine | NullEngine, ModelInfo, list[tuple[int, float]]]:
     """The engine, warm; what it is; streams and seconds of some steps. Raises a VivavoceError with one clear line."""
+    if spec.model == NULL:
+        null = NullEngine(spec.slots)
+        return null, _null_info(null), _warm_up(null)
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     model = _changed(_model(spec), spec)
@@ -41,7 +45,7 @@ def _changed(model: SttModel, spec: EngineSpec) -> SttModel:
     return replace(model, config=replace(model.config, **given))  # type: ignore[arg-type]
 
 
-def _warm_up(engine: SttEngine) -> list[tuple[int, float]]:
+def _warm_up(engine: SttEngine | NullEngine) -> list[tuple[int, float]]:
     """Two steps of all slots, so that memory that is missing is missed now, and one of a single slot."""
     silence = np.zeros(FRAME_SIZE, np.float32)
     for slot in range(engine.slots):
@@ -75,5 +79,25 @@ def _info(model: SttModel, engine: SttEngine) -> ModelInfo:
         device=str(engine.device),
         dtype=model.dtype,
         files=dict(model.files),
+        pid=os.getpid(),
+    )
+
+
+def _null_info(engine: NullEngine) -> ModelInfo:
+    return ModelInfo(
+        name=NULL,
+        languages=(),
+        slots=engine.slots,
+        pieces=PIECES,
+        delay_seconds=0.5,
+        silence_prefix_seconds=0.0,
+        vad_heads=4,
+        vad_head=2,
+        temperature=0.0,
+        n_q=engine.n_q,
+        snapshot_frames=engine.snapshot_frames,
+        device="none",
+        dtype="none",
+        files={},
         pid=os.getpid(),
     )

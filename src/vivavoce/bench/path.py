@@ -1,0 +1,88 @@
+"""The path around the step: what a live stream costs the server's own process, and how much later its answers come."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from vivavoce.core import VivavoceError
+
+from .clip import Clip
+from .crowd import TONGUES, Crowd, Heard, cpu_seconds
+from .figures import Summary, summarise
+from .load import Steps, steps_between
+from .targets import Account, Target
+
+UNMEASURED = 2.0  # seconds at the beginning of a load
+EMPTY = 30.0  # seconds in which the streams of the load before must have left their slots
+
+
+@dataclass(frozen=True)
+class Row:
+    """One load. Costs in milliseconds of processor time for a stream's second, waiting times in seconds."""
+
+    dialect: str
+    streams: int
+    seconds: float
+    server_ms: float  # the server's process
+    engine_ms: float  # the engine's
+    clients_ms: float  # the crowd's
+    cores: float  # that all three kept busy
+    asked: int  # frames
+    answered: int
+    failed: list[str]  # streams that ended, a reason each
+    answer: Summary | None  # from a frame's last byte sent to its answer, the engine's step included
+    late: Summary | None  # by how much the crowd missed its own schedule
+    steps: Steps | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every frame of every stream was answered."""
+        return not self.failed and self.answered == self.asked
+
+
+def measure(target: Target, server: int, clip: Clip, dialect: str, streams: int, seconds: float) -> Row:
+    """So many live streams of a dialect; `server` is the process's number. Raises VivavoceError."""
+    before = _empty(target)
+    engine = int(before.status["engines"][0]["pid"])
+    told = list[tuple[float, float, float, float]]()
+
+    def mark() -> None:
+        told.append((time.perf_counter(), cpu_seconds(server), cpu_seconds(engine), time.process_time()))
+
+    with Crowd(target.service.url, TONGUES[dialect](), clip.samples, streams) as crowd:
+        heard = crowd.speak(seconds, UNMEASURED, mark)
+    wall, *costs = (end - begin for begin, end in zip(*told, strict=True))
+    return _row(dialect, streams, seconds, wall, costs, heard, steps_between(before, target.account_now()))
+
+
+def _row(
+    dialect: str, streams: int, seconds: float, wall: float, costs: list[float], heard: Heard, steps: Steps | None
+) -> Row:
+    server, engine, clients = (1000 * cost / (streams * wall) for cost in costs)
+    return Row(
+        dialect,
+        streams,
+        seconds,
+        server,
+        engine,
+        clients,
+        sum(costs) / wall,
+        heard.asked,
+        len(heard.answers),
+        heard.failed,
+        summarise(heard.answers),
+        summarise(heard.late),
+        steps,
+    )
+
+
+def _empty(target: Target) -> Account:
+    """What the server tells once no stream has a slot."""
+    deadline = time.monotonic() + EMPTY
+    while time.monotonic() < deadline:
+        account = target.account_now()
+        if account and account.slots and not account.slots[0]:
+            return account
+        time.sleep(0.1)
+    raise VivavoceError(f"{target.name} still has streams in its slots after {EMPTY:g} s, or does not tell them")

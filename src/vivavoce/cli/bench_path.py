@@ -1,0 +1,91 @@
+"""`vivavoce bench path`: a server of its own, and what its streams cost beside the engine's step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vivavoce.core import ExitCode
+
+if TYPE_CHECKING:
+    from vivavoce.bench.figures import Summary
+    from vivavoce.bench.path import Row
+
+READY = 120.0  # seconds
+
+
+def path(
+    serve: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- OPTIONS OF SERVE]", help="Such as --model none of your own.")
+    ] = None,
+    streams: Annotated[str, typer.Option(help="Live streams at once, with commas between.")] = "64,500",
+    seconds: Annotated[float, typer.Option(min=1, help="Measured, of each load.")] = 10.0,
+    dialect: Annotated[str, typer.Option(help="stream (/v1/stream), moshi, or both with a comma.")] = "stream,moshi",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with rows.")] = False,
+) -> int:
+    """Processor time of the server for a second of a live stream, and how much later than sent a frame is answered.
+
+    The engine computes nothing unless a model stands behind --; what stands there goes to `vivavoce serve`, which is
+    started and stopped. Exit code 1 if a frame was not answered.
+    """
+    from vivavoce.bench import clip
+    from vivavoce.bench.crowd import TONGUES
+    from vivavoce.bench.path import measure
+    from vivavoce.bench.targets import target
+    from vivavoce.client.services import Service
+    from vivavoce.client.supervise import ServerProcess, wait_ready
+
+    dialects = dialect.split(",")
+    if unknown := [name for name in dialects if name not in TONGUES]:
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(TONGUES)}", param_hint="--dialect")
+    loads, spoken = _loads(streams), clip.load()
+    rows: list[Row] = []
+    options = ["--model", "null", "--slots", str(max(loads)), "--load-limit", "0", "--tts-model", "none"]
+    with ServerProcess([*options, *(serve or [])]) as server:
+        server.wait_listening(READY)
+        wait_ready(server.url, READY, server)
+        goal = target(Service(server.url))
+        for name in dialects:
+            for load in loads:
+                rows.append(measure(goal, server.pid, spoken, name, load, seconds))
+                if not as_json:
+                    _show(rows[-1], first=len(rows) == 1)
+        server.stop()
+    if as_json:
+        typer.echo(json.dumps({"rows": [asdict(row) for row in rows]}, indent=2, allow_nan=False))
+    return ExitCode.OK if all(row.passed for row in rows) else ExitCode.FAILURE
+
+
+def _loads(streams: str) -> list[int]:
+    try:
+        loads = [int(load) for load in streams.split(",")]
+    except ValueError:
+        loads = []
+    if not loads or min(loads) < 1:
+        raise typer.BadParameter(f"{streams!r} is not a list such as 64,500", param_hint="--streams")
+    return loads
+
+
+def _show(row: Row, first: bool) -> None:
+    if first:
+        typer.echo(
+            "dialect  streams  server ms/s  engine ms/s  clients ms/s  cores  answer p50, p99, max ms  late p99 ms"
+        )
+    typer.echo(
+        f"{row.dialect:8} {row.streams:7}  {row.server_ms:11.3f}  {row.engine_ms:11.3f}  {row.clients_ms:12.3f}"
+        f"  {row.cores:5.2f}  {_times(row.answer):>23}  {_milliseconds(row.late.p99 if row.late else None):>11}"
+    )
+    if not row.passed:
+        reason = f"; {len(row.failed)} streams ended: {row.failed[0]}" if row.failed else ""
+        typer.echo(f"  {row.answered} of {row.asked} frames were answered{reason}", err=True)
+
+
+def _times(summary: Summary | None) -> str:
+    return "-" if summary is None else ", ".join(map(_milliseconds, (summary.p50, summary.p99, summary.max)))
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1000 * seconds:.1f}"

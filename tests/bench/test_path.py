@@ -1,0 +1,71 @@
+"""`bench path` against real servers. What it measures is not judged here, but that every frame is answered is."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from vivavoce.bench.crowd import OfMoshi, OfStream, framed
+
+from .test_server import bench, told
+
+
+def path(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return bench("path", "--seconds", "1", *arguments)
+
+
+def test_every_frame_is_answered_in_both_dialects_and_each_process_is_accounted_for() -> None:
+    done = path("--streams", "3,1", "--json")
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = told(done)["rows"]
+    assert [(row["dialect"], row["streams"]) for row in rows] == [
+        ("stream", 3), ("stream", 1), ("moshi", 3), ("moshi", 1),
+    ]  # fmt: skip
+    for row in rows:
+        assert row["failed"] == []
+        assert row["answered"] == row["asked"] == row["answer"]["count"] == 12 * row["streams"]
+        assert row["answer"]["min"] > 0
+        assert min(row["server_ms"], row["engine_ms"], row["clients_ms"]) >= 0
+        assert row["server_ms"] > 0
+        assert row["steps"]["count"] > 0
+
+
+def test_it_takes_a_real_model_and_shows_a_table() -> None:
+    done = path("--streams", "2", "--dialect", "moshi", "--", "--model", "stt-digits-en", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    head, row = done.stdout.splitlines()
+    assert head.startswith("dialect")
+    assert row.split()[:2] == ["moshi", "2"]
+
+
+def test_a_stream_that_is_not_let_in_is_a_clear_failure() -> None:
+    done = path("--streams", "2", "--dialect", "stream", "--", "--slots", "1")
+    assert done.returncode == 1
+    assert "stream 2 was not let in: HTTP/1.1 503" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--streams", "0"], ["--streams", "many"], ["--dialect", "deepgram"]])
+def test_what_cannot_be_measured_is_wrong_usage(arguments: list[str]) -> None:
+    assert path(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("tongue", "message", "frame"),
+    [
+        (OfStream(), b'{"type":"vad","time":0.08,"pauses":[0.5]}', 1),
+        (OfStream(), b'{"type":"vad","time":80.0,"pauses":[0.5]}', 1000),
+        (OfStream(), b'{"type":"word","text":"la"}', None),
+        (OfMoshi(), b"\x84\xa4type\xa4Step\xa8step_idx\x07\xa3prs", 7),
+        (OfMoshi(), b"\x84\xa4type\xa4Step\xa8step_idx\xcd\x01\x00\xa3prs", 256),
+        (OfMoshi(), b"\x81\xa4type\xa5Ready", None),
+    ],
+)
+def test_an_answer_is_known_by_its_frame(tongue: OfStream | OfMoshi, message: bytes, frame: int | None) -> None:
+    assert tongue.answers(message) == frame
+
+
+def test_a_message_of_the_crowd_is_one_masked_frame() -> None:
+    assert framed(2, b"abc") == b"\x82\x83\0\0\0\0abc"
+    assert framed(2, bytes(7680))[:8] == b"\x82\xfe\x1e\x00\0\0\0\0"
