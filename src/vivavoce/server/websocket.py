@@ -9,6 +9,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidHeader
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from vivavoce.core import Fault
@@ -19,8 +20,12 @@ UNREAD_SECONDS = 10.0  # for which the last bytes wait for a client that does no
 
 
 class ByTheBook(ServerProtocol):
-    """Where `websockets` leaves RFC 6455: an unknown version is answered with the known one (4.4), and a close may come
-    in the midst of a fragmented message (5.4)."""
+    """Where `websockets` leaves RFC 6455: an unknown version is answered with the known one (4.4), a close may come in the
+    midst of a fragmented message (5.4), and of the pings of a client that does not read only the last is answered (5.5.3),
+    so that its pongs fill no memory."""
+
+    is_read = True
+    unanswered: bytes | None = None
 
     def accept(self, request: Request) -> Response:
         """The answer to a handshake."""
@@ -36,7 +41,17 @@ class ByTheBook(ServerProtocol):
         """One frame has come."""
         if frame.opcode is Opcode.CLOSE:
             self.current_size = None
-        super().recv_frame(frame)
+        if frame.opcode is Opcode.PING and not self.is_read:
+            self.unanswered = bytes(frame.data)
+        else:
+            super().recv_frame(frame)
+
+    def read_again(self) -> None:
+        """The client reads what it is sent."""
+        self.is_read = True
+        if self.unanswered is not None and self.state is State.OPEN:
+            self.send_pong(self.unanswered)
+        self.unanswered = None
 
 
 class PatientWebSocket(WebSocketsSansIOProtocol):
@@ -48,13 +63,24 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.conn = ByTheBook(max_size=self.config.ws_max_size, logger=self.logger)
+        self.conn: ByTheBook = ByTheBook(max_size=self.config.ws_max_size, logger=self.logger)
         self._heard = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the socket."""
         self._heard = self.loop.time()
         super().data_received(data)
+
+    def pause_writing(self) -> None:
+        """More waits for the client than the transport likes to hold."""
+        super().pause_writing()
+        self.conn.is_read = False
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        self.conn.read_again()
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def keepalive_timeout(self) -> None:
         """Called PONG_SECONDS after a ping whose pong has not come."""
