@@ -32,7 +32,7 @@ $(VENV)/bin/python:
 	$(BIN)/pip install --quiet --upgrade pip
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[engine]'
 	touch $@
 
 # The reference peers go in without their own torch pins, which would replace torch and fetch gigabytes.

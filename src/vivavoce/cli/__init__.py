@@ -18,8 +18,10 @@ from vivavoce.core import ExitCode, VivavoceError
 
 from .console import complain, set_up
 
+ENGINE = ("torch", "safetensors", "huggingface_hub", "sentencepiece")  # what the extra `engine` installs
+
 VERBS = {
-    verb: f"vivavoce.cli.{verb}"
+    verb: f"vivavoce.cli.{verb.replace('-', '_')}"
     for verb in (
         "transcribe",
         "stream",
@@ -32,6 +34,8 @@ VERBS = {
         "token",
         "serve",
         "worker",
+        "install-service",
+        "service",
         "validate",
         "config",
         "models",
@@ -61,6 +65,11 @@ class Verbs(TyperGroup):
         except VivavoceError as error:
             complain(str(error))
             return error.exit_code
+        except ModuleNotFoundError as error:
+            if error.name not in ENGINE:
+                raise
+            complain(f"a model needs {error.name}: pip install 'vivavoce[engine]'")
+            return ExitCode.UNSUPPORTED
         except BrokenPipeError:  # the reader, `head` for instance, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python exits
             return ExitCode.OK

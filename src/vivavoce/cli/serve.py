@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import typer
@@ -35,6 +36,8 @@ def run(loaded: Loaded) -> int:
     if not settings.served:
         raise UnsupportedError("nothing to serve: none of the file's modules is of a type that this build serves")
     settings.demand_protection()
+    if find_spec("torch") is None:  # this process does without; its engines would end one after the other
+        raise ModuleNotFoundError(name="torch")
     export_dotenv()
     from vivavoce import server
 
