@@ -13,8 +13,8 @@ import vivavoce
 
 PACKAGE = Path(vivavoce.__file__).parent
 ROOMS = [
-    "core", "settings", "audio", "nn", "checkpoints", "engine", "session", "runtime", "server", "client", "transcriber",
-    "synthesizer", "bench", "train", "tools", "cli",
+    "core", "settings", "audio", "nn", "checkpoints", "engine", "session", "subtitles", "runtime", "server", "client",
+    "transcriber", "synthesizer", "bench", "train", "tools", "cli",
 ]  # fmt: skip
 OUTSIDE = {  # libraries that a room must not touch
     "core": {"torch", "numpy"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -49,11 +50,37 @@ def test_a_pipe_gets_every_sample(format: str) -> None:
         np.testing.assert_array_equal(np.frombuffer(done.stdout, "<f4"), TONE)
     elif format == "pcm_s16le":
         assert np.abs(np.frombuffer(done.stdout, "<i2") / 32_767 - TONE).max() <= 1 / 32_767
+    elif format in ("mulaw", "alaw"):  # as they are, a byte a sample
+        assert len(done.stdout) == len(TONE)
+    elif format in ("mp3", "aac"):  # whole frames, and what the encoder is behind
+        assert 0 <= len(audio.load(done.stdout)) - len(TONE) < 4_096
     else:
         assert len(audio.load(done.stdout)) == len(TONE)
 
 
-@pytest.mark.parametrize("format", ["wav", "opus", "flac"])
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+def test_another_rate_is_as_long_and_sounds_the_same(format: str, rate: int) -> None:
+    file = io.BytesIO()
+    with Writer(file, format, "x", rate=rate) as writer:  # type: ignore[arg-type]
+        for piece in np.split(TONE, range(1_920, len(TONE), 1_920)):
+            writer.write(piece)
+    seconds = len(TONE) / SAMPLE_RATE
+    widths = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1, "alaw": 1}
+    if format in widths:
+        assert len(file.getvalue()) == pytest.approx(widths[format] * rate * seconds, abs=16)
+    else:
+        read = audio.load(file.getvalue())
+        assert len(read) / SAMPLE_RATE == pytest.approx(seconds, abs=0.25)
+        assert np.abs(read[4_800:36_000]).max() == pytest.approx(0.3, abs=0.06)
+
+
+def test_a_rate_that_the_format_does_not_have() -> None:
+    with pytest.raises(UnsupportedError, match="opus has no sample rate of 44100 Hz; it has 8000, 12000"):
+        Writer(io.BytesIO(), "opus", "x", rate=44_100)
+
+
+@pytest.mark.parametrize("format", ["wav", "opus", "flac", "mp3", "aac"])
 def test_audio_leaves_while_more_is_still_to_come(format: str) -> None:
     read, write = os.pipe()
     got: list[bytes] = []

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vivavoce.cli.cues import LONGEST, cues
 from vivavoce.cli.formats import Format, Result, Style, one
 from vivavoce.core import Word
+from vivavoce.subtitles import LONGEST, cues
 from vivavoce.transcriber import Transcript
 
 SPEECH = (

@@ -36,9 +36,9 @@ class Blocks(Iterator[Samples]):
 def blocks(source: Source, seconds: float = 1.0, *, name: str | None = None) -> Blocks:
     """Open a recording and decode it lazily, `seconds` at a time (the last block may be shorter).
 
-    `source` is a path or the bytes of a whole file; errors call it `name`. Raises AudioNotFoundError or
-    InvalidAudioError, here for what the header shows and while iterating for what only decoding shows (truncation,
-    NaN samples).
+    `source` is a path, the bytes of a whole file, or an open file, which is closed in the end; errors call it `name`.
+    Raises AudioNotFoundError or InvalidAudioError, here for what the header shows and while iterating for what only
+    decoding shows (truncation, NaN samples).
     """
     return Blocks(_open(source, name), max(1, round(seconds * SAMPLE_RATE)))
 

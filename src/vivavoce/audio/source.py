@@ -1,4 +1,4 @@
-"""Where a recording comes from: a path, or the bytes of a whole file; always a seekable binary file in the end."""
+"""Where a recording comes from: a path, the bytes of a whole file, an open file; in the end a seekable binary file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vivavoce.core import AudioNotFoundError, InvalidAudioError
 
 Samples = npt.NDArray[np.float32]  # [samples]
-Source = str | os.PathLike[str] | bytes  # a path, or the bytes of a whole audio file
+Source = str | os.PathLike[str] | bytes | BinaryIO  # a path, the bytes of a whole file, or a file that can seek
 
 # What a folder is searched for. Containers that usually hold something else (.ts, .avi) are read only when named.
 _LOSSLESS = (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".snd", ".w64", ".wav", ".wave", ".wv")
@@ -24,12 +24,15 @@ SUFFIXES = frozenset(_LOSSLESS + _LOSSY + _VIDEO)
 
 def name_of(source: Source) -> str:
     """What messages call this source."""
-    return "stdin" if isinstance(source, bytes) else os.fspath(source)
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "stdin"
 
 
 def open_source(source: Source, name: str) -> BinaryIO:
     """Open for reading, seekable (a pipe is read to its end first); refuses what cannot be read and empty files."""
-    file = io.BytesIO(source) if isinstance(source, bytes) else _open_path(Path(source), name)
+    if isinstance(source, str | os.PathLike):
+        file = _open_path(Path(source), name)
+    else:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
     if file.seek(0, os.SEEK_END) == 0:
         file.close()
         raise InvalidAudioError(f"{name}: the file is empty (0 bytes)")

@@ -6,12 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from html import escape
 from typing import Any
 
 from vivavoce.core import Transcript, Word
-
-from .cues import cues, split_turns
+from vivavoce.subtitles import split_turns, srt, vtt
 
 
 class Format(StrEnum):
@@ -55,9 +53,9 @@ def one(result: Result, style: Style) -> str:
         case Format.JSONL:
             return _json(fields(result, style))
         case Format.SRT:
-            return _srt(result.transcript)
+            return srt(result.transcript)
         case Format.VTT:
-            return _vtt(result.transcript)
+            return vtt(result.transcript)
         case Format.TSV:
             return table([result], named=False)
 
@@ -111,26 +109,3 @@ def _text(transcript: Transcript, style: Style) -> str:
 
 def _timed(word: Word) -> str:
     return f"{word.start:9.3f} {word.stop:9.3f}  {word.text}\n"
-
-
-def _srt(transcript: Transcript) -> str:
-    blocks = []
-    for number, cue in enumerate(cues(transcript.words, transcript.turns), 1):
-        times = f"{clock(cue.start, ',')} --> {clock(cue.stop, ',')}"
-        blocks.append("\n".join([str(number), times, *cue.lines]) + "\n")
-    return "\n".join(blocks)
-
-
-def _vtt(transcript: Transcript) -> str:
-    blocks = ["WEBVTT\n"]
-    for cue in cues(transcript.words, transcript.turns):
-        times = f"{clock(cue.start, '.')} --> {clock(cue.stop, '.')}"
-        blocks.append("\n".join([times, *(escape(line, quote=False) for line in cue.lines)]) + "\n")
-    return "\n".join(blocks)
-
-
-def clock(time: float, point: str) -> str:
-    """00:00:00.000"""
-    milliseconds = max(0, round(time * 1000))
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{point}{rest % 1000:03}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
-Format = Literal["wav", "flac", "opus", "pcm_s16le", "pcm_f32le"]
+Format = Literal["wav", "flac", "opus", "mp3", "aac", "pcm_s16le", "pcm_f32le"]
 HELP = (
     "Say a text.\n\n"
     'vivavoce say "four one five, two two nine"\n\n'
@@ -39,7 +39,9 @@ def say(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="x.wav, .flac, .opus; [bold]-[/bold] is standard output."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="x.wav, .flac, .opus, .mp3, .aac; [bold]-[/bold] is standard output."
+        ),
     ] = None,
     format: Annotated[
         Format | None,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vivavoce.core import UnsupportedError
+from vivavoce.session.language import check_language
 
 from .formats import Format, Style
 
@@ -94,24 +94,9 @@ def transcribe(
 
         slots = min(batch_size, recordings)
         loaded = Transcriber.load(model, device=device, dtype=None if dtype == "auto" else dtype, batch_size=slots)
-        check_language(language, loaded.name, loaded.languages)
+        check_language("--language", language, loaded.name, loaded.languages)
         if vad and not loaded.hears_pauses:
             raise UnsupportedError(f"--vad: {loaded.name} has no heads that hear pauses")
         return loaded
 
     return run(files, output, Style(format, timestamps=timestamps, vad=vad), load)
-
-
-def check_language(language: str | None, model: str, languages: Sequence[str]) -> None:
-    """Raise UnsupportedError unless the model always hears the language asked for."""
-    if language is None:
-        return
-    code = language.lower().replace("_", "-").split("-")[0]  # en-US is English
-    knows = ", ".join(languages) or "languages it does not tell"
-    if code not in languages:
-        raise UnsupportedError(f"--language {language}: {model} does not know it; it knows {knows}")
-    if len(languages) > 1:
-        raise UnsupportedError(
-            f"--language {language}: {model} hears by itself which of {knows} is spoken and cannot be told; "
-            "leave --language out"
-        )

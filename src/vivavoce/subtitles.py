@@ -1,14 +1,15 @@
-"""Words to subtitles: what is said together, in at most two short lines."""
+"""Words to subtitles: what is said together, in at most two short lines, as SubRip and WebVTT write it."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from itertools import pairwise
 from textwrap import wrap
 
-from vivavoce.core import Word
+from vivavoce.core import Transcript, Word
 
 LINE = 42  # characters
 LINES = 2
@@ -24,9 +25,34 @@ class Cue:
     lines: tuple[str, ...]
 
 
+def srt(transcript: Transcript) -> str:
+    """SubRip."""
+    blocks = []
+    for number, cue in enumerate(cues(transcript.words, transcript.turns), 1):
+        times = f"{clock(cue.start, ',')} --> {clock(cue.stop, ',')}"
+        blocks.append("\n".join([str(number), times, *cue.lines]) + "\n")
+    return "\n".join(blocks)
+
+
+def vtt(transcript: Transcript) -> str:
+    """WebVTT."""
+    blocks = ["WEBVTT\n"]
+    for cue in cues(transcript.words, transcript.turns):
+        times = f"{clock(cue.start, '.')} --> {clock(cue.stop, '.')}"
+        blocks.append("\n".join([times, *(escape(line, quote=False) for line in cue.lines)]) + "\n")
+    return "\n".join(blocks)
+
+
+def clock(time: float, point: str) -> str:
+    """00:00:00.000"""
+    milliseconds = max(0, round(time * 1000))
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{point}{rest % 1000:03}"
+
+
 def cues(words: Sequence[Word], turns: Sequence[float]) -> list[Cue]:
     """Cues in order that do not overlap; they end at pauses, turn ends, and sentences when a line is full."""
-    drafts = [_cue(group) for group in _groups(words, turns)]
+    drafts = [_cue(group) for group in phrases(words, turns)]
     return [replace(cue, stop=_stop(cue, after)) for cue, after in pairwise([*drafts, None]) if cue]
 
 
@@ -40,7 +66,8 @@ def split_turns(words: Sequence[Word], turns: Sequence[float]) -> list[list[Word
     return groups
 
 
-def _groups(words: Sequence[Word], turns: Sequence[float]) -> Iterator[list[Word]]:
+def phrases(words: Sequence[Word], turns: Sequence[float]) -> Iterator[list[Word]]:
+    """The words of each cue, in order."""
     for turn in split_turns(words, turns):
         group = turn[:1]
         for word in turn[1:]:
