@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -73,6 +73,7 @@ class Token:
 
     text: str
     start: float
+    logprob: float | None = field(default=None, compare=False)  # natural; None where it was not told
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,7 @@ class Fault(Enum):
     SLOW_READER = (4008, 408, True, "the client does not read what it is sent")
     UNKNOWN_SESSION = (4009, 404, False, "the session to resume does not exist any more")
     INVALID_PARAMETER = (4003, 400, False, "a parameter has a value that cannot be", ExitCode.UNSUPPORTED)
+    UNKNOWN_MODEL = (4003, 404, False, "no model has this name", ExitCode.UNSUPPORTED)
     UNKNOWN_VOICE = (4003, 400, False, "no voice has this name", ExitCode.UNSUPPORTED)
     UNSUPPORTED = (4003, 400, False, "the model cannot do what was asked", ExitCode.UNSUPPORTED)
     UNPROCESSABLE = (4010, 422, False, "the engine fails at what this stream sent")

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from vivavoce import audio
 from vivavoce.core import Fault, StreamError
-from vivavoce.server.dialects.speech_post import Patient
+from vivavoce.server.dialects.patient import Patient
 
 from ..example import EXAMPLE, WORDS
 from ..speech_folder import speaking_folder as speaking_folder

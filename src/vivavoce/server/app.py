@@ -20,7 +20,8 @@ from starlette.websockets import WebSocket
 from vivavoce.runtime import AnyRuntime, Metrics, Runtime, SpeechRuntime
 from vivavoce.settings import ServeSettings, SpeechModule
 
-from .dialects import moshi, speech, stream
+from .dialects import moshi, openai, speech, stream
+from .dialects.choice import Hearing, Offer, Speaking
 from .edge import Edge
 from .gate import Gate
 from .status import Status, build_info, stream_paths
@@ -38,16 +39,21 @@ def create_app(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], metr
     status = Status(settings, runtimes)
     gate = Gate(settings, lambda reason: metrics.refusals.labels("", reason).inc())
     routes = _information(status, metrics.registry)
+    hearing: list[Hearing] = []
+    speaking: list[Speaking] = []
     for module in settings.served:
         runtime = runtimes[module.label]
         routes.append(Route(f"{module.path}/health", _path_health))
         if isinstance(module, SpeechModule):
             assert isinstance(runtime, SpeechRuntime)
             routes += speech.routes(module, runtime, gate, settings)
+            speaking.append(Offer(module, runtime))
         else:
             assert isinstance(runtime, Runtime)
             routes += moshi.routes(module, runtime, gate, settings)
             routes += stream.routes(module, runtime, gate, settings)
+            hearing.append(Offer(module, runtime))
+    routes += openai.routes(hearing, speaking, gate, settings)
     routes += [WebSocketRoute("/{path:path}", _no_stream(settings)), _root(settings, status)]
     app = Starlette(
         routes=routes,

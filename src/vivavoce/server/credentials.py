@@ -1,8 +1,10 @@
 """Where a caller may put a secret, and who may come in with it.
 
 The first place that holds something decides; a wrong secret there is not made good by a right one elsewhere:
-header `kyutai-api-key`, `Authorization: Bearer`, `Modal-Key` with `Modal-Secret`, query `auth_id`, query `token`,
-cookie `better-auth.session_token`. A place is looked at only if the server is set up for what it carries.
+header `kyutai-api-key`, `Authorization: Bearer` (or `Token`, Deepgram's word for it), a websocket's subprotocols (for
+browsers, which can set no header: `token, KEY` as Deepgram has it, `openai-insecure-api-key.KEY` as OpenAI has it),
+`Modal-Key` with `Modal-Secret`, query `auth_id`, query `token`, cookie `better-auth.session_token`. A place is looked
+at only if the server is set up for what it carries.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from .tokens import Tokens
 
 COOKIE = "better-auth.session_token"
 QUERY_SECRETS = ("auth_id", "token")
+SCHEMES = ("bearer", "token")
+OPENAI_PROTOCOL = "openai-insecure-api-key."
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,22 @@ class Credentials:
     def _places(self) -> str:
         places = ["the header kyutai-api-key", "the query auth_id"] if self.keys else []
         places += ["Modal-Key and Modal-Secret"] if self.modal else []
-        places += ["Authorization: Bearer"] if self.keys or self.tokens else []
+        places += ["Authorization: Bearer or Token", "a websocket's subprotocols"] if self.keys or self.tokens else []
         places += ["the query token", f"the cookie {COOKIE}"] if self.tokens else []
         return "give it in one of: " + ", ".join(places)
 
 
 def _bearer(headers: Mapping[str, str]) -> str | None:
     scheme, _, value = headers.get("authorization", "").partition(" ")
-    return value.strip() if scheme.lower() == "bearer" else None
+    return value.strip() if scheme.lower() in SCHEMES else _of_subprotocols(headers)
+
+
+def _of_subprotocols(headers: Mapping[str, str]) -> str | None:
+    offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
+    for name in offered:
+        if name.startswith(OPENAI_PROTOCOL):
+            return name.removeprefix(OPENAI_PROTOCOL)
+    return offered[1] if len(offered) > 1 and offered[0].lower() in SCHEMES else None
 
 
 def _place(key: str, keys: Sequence[str]) -> int | None:

@@ -22,11 +22,19 @@ _HINTS = {
 
 
 class Refused(StreamError):  # noqa: N818 (what it is, as the field says it)
-    """A refusal that says more than its fault: a machine-readable `code`, and a `hint` on what to do."""
+    """A refusal that says more than its fault: a machine-readable `code`, a `hint` on what to do, the `param`."""
 
-    def __init__(self, fault: Fault, code: str, detail: str, hint: str = "", retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        fault: Fault,
+        code: str,
+        detail: str,
+        hint: str = "",
+        retry_after: float | None = None,
+        param: str | None = None,
+    ) -> None:
         super().__init__(fault, detail, retry_after)
-        self.code, self.hint = code, hint
+        self.code, self.hint, self.param = code, hint, param
 
 
 def code_of(error: StreamError) -> str:
@@ -44,8 +52,12 @@ def body(error: StreamError) -> dict[str, str]:
 
 def response(error: StreamError) -> JSONResponse:
     """The HTTP answer to a stream that was refused, with Retry-After where a time is known."""
-    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
-    return JSONResponse(body(error), error.fault.status, headers)
+    return JSONResponse(body(error), error.fault.status, retry_header(error))
+
+
+def retry_header(error: StreamError) -> dict[str, str]:
+    """Retry-After in whole seconds, where a time is known."""
+    return {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
 
 
 async def refuse(websocket: WebSocket, error: StreamError) -> None:

@@ -61,6 +61,7 @@ class WordBuilder:
         self._marked = False  # the token before was a marker
         self._mark: int | None = None  # samples: the last marker's time, until a word begins
         self._unread: int | None = None  # samples: the first piece whose text has not been given
+        self._unread_logprob = 0.0  # sum over those pieces
         self._silent_so_far = True  # no text has been given
 
     def hear(self, token: int, logprob: float) -> Iterator[Event]:
@@ -94,15 +95,16 @@ class WordBuilder:
             self._growing, self._mark = _Spoken(time), None
         text = self._speller.spell(token)
         self._growing.add(text, logprob)
-        yield from self._give(text, time)
+        yield from self._give(text, time, logprob)
 
-    def _give(self, text: str, time: int) -> Iterator[Event]:
+    def _give(self, text: str, time: int, logprob: float = 0.0) -> Iterator[Event]:
         if self._unread is None:
-            self._unread = time
+            self._unread, self._unread_logprob = time, 0.0
+        self._unread_logprob += logprob
         if self._silent_so_far:
             text = text.lstrip()
         if text:
-            yield Token(text, seconds(self._unread))
+            yield Token(text, seconds(self._unread), self._unread_logprob)
             self._unread, self._silent_so_far = None, False
 
     def _finish_growing(self) -> Iterator[Event]:

@@ -17,6 +17,7 @@ no choice was closer than 1e-2; a retrained voice needs words of which that is t
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import sys
@@ -41,7 +42,7 @@ from ..process import Server
 from .dialogue import KEY
 
 FOLDER = Path(__file__).parent / "golden"
-DIALECTS = ("moshi", "stream", "speech")
+DIALECTS = ("moshi", "stream", "speech", "openai")
 LONG = 4_000  # bytes, of which only the beginning is kept
 HEAD = 24
 QUIET = 2.0  # seconds without a message, after which the server is taken to have said all
@@ -142,7 +143,27 @@ def speech_script() -> Iterator[bytes | str]:
     yield b"\x00"
 
 
+def openai_script() -> Iterator[bytes | str]:
+    """Every event of a client without turn detection, mu-law, damage, and the three first words of the example."""
+
+    def said(type: str, **fields: object) -> str:
+        return json.dumps({"type": type, **fields})
+
+    data = _mulaw(_example(0, 27))
+    how = {"format": {"type": "audio/pcmu"}, "turn_detection": None}
+    include = ["item.input_audio_transcription.logprobs"]
+    yield said("session.update", session={"type": "transcription", "audio": {"input": how}, "include": include})
+    for part in (data[:9_999], data[9_999:]):
+        yield said("input_audio_buffer.append", audio=base64.b64encode(part).decode())
+    yield said("input_audio_buffer.commit")
+    yield said("input_audio_buffer.commit", event_id="again")
+    yield said("input_audio_buffer.clear")
+    yield "nonsense"
+    yield said("response.create", event_id="mine")
+
+
 SCRIPTS = {
+    "openai": ("/v1/realtime?intent=transcription", openai_script),
     "speech": ("/api/tts_streaming?format=PcmMessagePack&voice=heart&seed=1&temperature=0", speech_script),
     "moshi": ("/api/asr-streaming", moshi_script),
     "stream": ("/v1/stream?format=mulaw&words=true&vad=true&seed=1&temperature=0", stream_script),

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +16,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from vivavoce.core import SAMPLE_RATE, Fault, Speech, SpeechEvent, StreamError, UnsupportedError, WordSpoken
+from vivavoce.core import SAMPLE_RATE, Speech, SpeechEvent, WordSpoken
 from vivavoce.runtime import SpeechOptions, SpeechRuntime, SpeechStream
 from vivavoce.settings import Limits, SpeechModule
 
-from ..errors import Refused
 from ..gate import Admitted
 from ..journal import Journal
 from .caller import first_of
 from .opening import open_speech, speech_options
+from .patient import Patient, watch
 from .speech_wishes import SpeechWishes, refused
-from .waiting import gone, when_free
+from .spoken import answer, check, read_body, say
+from .waiting import when_free
 
 _CALLED: dict[type, str] = {
     str: "a text",
@@ -115,6 +117,22 @@ def pcm16(event: Speech) -> bytes:
     return data
 
 
+class _Wav:
+    """A WAV whose length is not known yet."""
+
+    media_type = "audio/wav"
+    headers: Mapping[str, str] = {}
+
+    def begin(self) -> bytes:
+        return wav_header(None)
+
+    def tell(self, event: SpeechEvent) -> bytes:
+        return pcm16(event) if isinstance(event, Speech) else b""
+
+    def end(self) -> bytes:
+        return b""
+
+
 class Speaker(Response):
     """The answer to one POST; it holds the caller's place at the gate until it is given."""
 
@@ -127,33 +145,23 @@ class Speaker(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._admitted:
-            body = await _body(self._request, self._most_bytes)
+            body = await read_body(self._request, self._most_bytes)
             order = await asyncio.to_thread(order_of, self._request.headers.get("content-type", ""), body)
             stream = await when_free(self._request, self._runtime, lambda: open_speech(self._runtime, self._how(order)))
             try:
-                _check(stream, order)
+                check(stream, order.turns)
                 with Journal(stream, self._runtime.name, dialect="post", who=self._admitted.who) as journal:
                     if order.streamed:
-                        await self._stream(stream, order, journal, Patient(send, self._send_seconds))
+                        patient = Patient(send, self._send_seconds)
+                        await answer(self._request, stream, order.turns, journal, patient, _Wav())
                     else:
-                        answer = await self._whole(stream, order, journal)
-                        await answer(scope, receive, send)
+                        whole = await self._whole(stream, order, journal)
+                        await whole(scope, receive, send)
             finally:
                 stream.close()
 
     def _how(self, order: Order) -> SpeechOptions:
         return speech_options(self._module, **order.options)
-
-    async def _stream(self, stream: SpeechStream, order: Order, journal: Journal, send: Patient) -> None:
-        async def tell() -> None:
-            await send.start()
-            async for event in stream.events():
-                journal.saw(event)
-                if isinstance(event, Speech):
-                    await send.body(pcm16(event))
-            await send.body(b"", more=False)
-
-        await first_of(tell(), _say(stream, order), _watch(self._request))
 
     async def _whole(self, stream: SpeechStream, order: Order, journal: Journal) -> Response:
         events: list[SpeechEvent] = []
@@ -163,7 +171,7 @@ class Speaker(Response):
                 journal.saw(event)
                 events.append(event)
 
-        await first_of(collect(), _say(stream, order), _watch(self._request))
+        await first_of(collect(), say(stream, order.turns), watch(self._request))
         data = b"".join(pcm16(event) for event in events if isinstance(event, Speech))
         wav = wav_header(len(data) // 2) + data
         if not order.timestamps:
@@ -171,55 +179,3 @@ class Speaker(Response):
         words = [event for event in events if isinstance(event, WordSpoken)]
         transcript = [{"text": word.text, "start_s": word.start, "stop_s": word.stop} for word in words]
         return JSONResponse({"wav": base64.b64encode(wav).decode(), "transcript": transcript})
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """Raises StreamError(TOO_LARGE)."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > most:
-            raise StreamError(Fault.TOO_LARGE, f"the body has more than {most} bytes; that is the limit of a text")
-    return bytes(data)
-
-
-class Patient:
-    """Sends an answer in parts, each with a deadline."""
-
-    def __init__(self, send: Send, seconds: float) -> None:
-        self._send, self._seconds = send, seconds
-
-    async def start(self) -> None:
-        headers = [(b"content-type", b"audio/wav")]
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self.body(wav_header(None))
-
-    async def body(self, data: bytes, more: bool = True) -> None:
-        """Raises StreamError(SLOW_READER) when the client takes too long to make room."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                await self._send({"type": "http.response.body", "body": data, "more_body": more})
-        except TimeoutError:
-            raise StreamError(Fault.SLOW_READER, f"the client has not read for {self._seconds:g} s") from None
-
-
-def _check(stream: SpeechStream, order: Order) -> None:
-    """Raises Refused, which a status can still tell, for a word that the model cannot say."""
-    try:
-        for turn in order.turns:
-            stream.check(turn)
-    except UnsupportedError as error:
-        raise Refused(Fault.INVALID_MESSAGE, "unknown_word", str(error)) from None
-
-
-async def _say(stream: SpeechStream, order: Order) -> None:
-    for number, turn in enumerate(order.turns):
-        await stream.say(turn, whole=True, speaker=number % 2)
-    stream.end()
-    await asyncio.Event().wait()  # for the last words
-
-
-async def _watch(request: Request) -> None:
-    while not await request.is_disconnected():
-        await asyncio.sleep(1)
-    raise gone()

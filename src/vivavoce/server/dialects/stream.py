@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from vivavoce.core import SAMPLE_RATE, Event, Fault, InvalidAudioError, StreamError, WordEnded
+from vivavoce.core import SAMPLE_RATE, Event, Fault, InvalidAudioError, StreamError
 from vivavoce.runtime import Runtime, Stream
 from vivavoce.settings import ServeSettings
 from vivavoce.settings.modules import Module
@@ -63,10 +63,9 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
         with await gate.admit(request) as admitted:
             refuse_form(request)
             heard = await transcribe(request, runtime, options_of(module), "transcribe", admitted.who)
-            words = [event.word for event in heard.events if isinstance(event, WordEnded)]
-            text = " ".join(word.text for word in words)
-            maps = [messages.word_map(word) for word in words]
-            return JSONResponse({"text": text, "words": maps, "duration": round(heard.seconds, 3)})
+            transcript = heard.transcript
+            maps = [messages.word_map(word) for word in transcript]
+            return JSONResponse({"text": transcript.text, "words": maps, "duration": round(heard.seconds, 3)})
 
     return [
         route

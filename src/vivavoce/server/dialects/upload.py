@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -14,24 +14,33 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from vivavoce import audio
-from vivavoce.core import Fault, InvalidAudioError, WordEnded, WordStarted, seconds
+from vivavoce.core import Event, Fault, InvalidAudioError, Transcript, TurnEnded, Vad, WordEnded, seconds
 from vivavoce.runtime import Runtime, Stream, StreamOptions
 
 from ..errors import Refused
 from ..journal import Journal
 from .caller import first_of
 from .opening import open_stream
-from .waiting import gone, when_free
+from .patient import watch
+from .waiting import when_free
 
 _BLOCK_SECONDS = 1.0
+Tell = Callable[[Event], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Heard:
     """What was said in a recording."""
 
-    events: list[WordStarted | WordEnded]
+    events: list[Event]  # but for Vad
     seconds: float
+
+    @property
+    def transcript(self) -> Transcript:
+        """Its words, and where turns end."""
+        words = tuple(event.word for event in self.events if isinstance(event, WordEnded))
+        turns = tuple(event.time for event in self.events if isinstance(event, TurnEnded))
+        return Transcript(words, self.seconds, turns)
 
 
 def refuse_form(request: Request) -> None:
@@ -51,16 +60,29 @@ async def transcribe(request: Request, runtime: Runtime, options: StreamOptions,
         size = await _store(request, file)
         if not size:
             raise InvalidAudioError("the body is empty (0 bytes); send an audio file")
-        blocks = await asyncio.to_thread(audio.blocks, Path(file.name), _BLOCK_SECONDS, name="the recording")
+        return await hear(request, Path(file.name), runtime, options, dialect, who)
+
+
+async def hear(
+    request: Request,
+    source: audio.Source,
+    runtime: Runtime,
+    options: StreamOptions,
+    dialect: str,
+    who: str,
+    tell: Tell | None = None,
+) -> Heard:
+    """The words of a recording; `tell` gets every event as it comes. Raises as `transcribe`."""
+    blocks = await asyncio.to_thread(audio.blocks, source, _BLOCK_SECONDS, name="the recording")
+    try:
+        stream = await when_free(request, runtime, lambda: open_stream(runtime, options))
         try:
-            stream = await when_free(request, runtime, lambda: open_stream(runtime, options))
-            try:
-                with Journal(stream, runtime.name, dialect=dialect, who=who) as journal:
-                    return await _hear(request, stream, blocks, journal)
-            finally:
-                stream.close()
+            with Journal(stream, runtime.name, dialect=dialect, who=who) as journal:
+                return await _hear(request, stream, blocks, journal, tell)
         finally:
-            blocks.close()
+            stream.close()
+    finally:
+        blocks.close()
 
 
 async def _store(request: Request, file: IO[bytes]) -> int:
@@ -72,13 +94,15 @@ async def _store(request: Request, file: IO[bytes]) -> int:
     return size
 
 
-async def _hear(request: Request, stream: Stream, blocks: audio.Blocks, journal: Journal) -> Heard:
-    events: list[WordStarted | WordEnded] = []
+async def _hear(request: Request, stream: Stream, blocks: audio.Blocks, journal: Journal, tell: Tell | None) -> Heard:
+    events: list[Event] = []
 
     async def collect() -> None:
         async for event in stream.events():
             journal.saw(event)
-            if isinstance(event, WordStarted | WordEnded):
+            if tell:
+                await tell(event)
+            if not isinstance(event, Vad):
                 events.append(event)
 
     async def feed() -> None:
@@ -87,7 +111,7 @@ async def _hear(request: Request, stream: Stream, blocks: audio.Blocks, journal:
         stream.end()
         await asyncio.Event().wait()  # for the last words
 
-    await first_of(collect(), feed(), _watch(request))
+    await first_of(collect(), feed(), watch(request))
     return Heard(events, seconds(stream.received))
 
 
@@ -99,9 +123,3 @@ async def _next(blocks: Iterator[NDArray[np.float32]]) -> NDArray[np.float32] | 
     except asyncio.CancelledError:
         await asyncio.wait({decoding})
         raise
-
-
-async def _watch(request: Request) -> None:
-    while not await request.is_disconnected():
-        await asyncio.sleep(1)
-    raise gone()
