@@ -166,7 +166,7 @@ def test_what_cannot_be_is_said_in_a_line(synthesizer: Synthesizer, said: Uttera
         synthesizer.say(5)  # type: ignore[arg-type]
     assert same(synthesizer.say(TEXT), said)
     with pytest.raises(CheckpointError, match="the default voice 'nobody'"):
-        Synthesizer.load(synthesizer._engine.model.files["lm"].rpartition("/")[0], device="cpu", voice="nobody")
+        Synthesizer.load(synthesizer.engine.model.files["lm"].rpartition("/")[0], device="cpu", voice="nobody")
 
 
 def test_a_model_without_voices_says_so_and_goes_on_from_a_recording(

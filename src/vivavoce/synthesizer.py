@@ -44,7 +44,7 @@ class Synthesizer:
 
     def __init__(self, engine: TtsEngine, cast: Cast) -> None:
         self.name, self.languages = engine.model.config.name, engine.model.config.languages
-        self._engine, self._cast = engine, cast
+        self.engine, self._cast = engine, cast
         self._free = deque(range(engine.slots))
 
     @classmethod
@@ -133,7 +133,7 @@ class Synthesizer:
         return options if recording is None else replace(options, prefix=self._prefix(recording))
 
     def _prefix(self, recording: Path) -> NDArray[np.int32]:
-        if self._engine.model.voice_dim:
+        if self.engine.model.voice_dim:
             raise UnknownVoiceError(f"{recording}: {no_recording(self.name)}")
         return self._cast.recording(recording)
 
@@ -143,7 +143,7 @@ class Synthesizer:
         raise UnknownVoiceError(f"there is no voice {voice!r}: {self.name} has no voices to choose from")
 
     def _embedding(self, voice: str | Path | NDArray[np.float32]) -> NDArray[np.float32]:
-        model = self._engine.model
+        model = self.engine.model
         if not model.voice_dim:
             raise UnsupportedError(f"{self.name} takes no speaker embedding, but a recording")
         if isinstance(voice, np.ndarray):
@@ -153,7 +153,7 @@ class Synthesizer:
     def _run(self, waiting: Iterator[tuple[int, Texts]], options: TtsOptions) -> Iterator[tuple[int, SpeechEvent]]:
         """Step all lanes together."""
         if not self._free:
-            raise VivavoceError(f"all {self._engine.slots} slots are taken by streams that have not ended")
+            raise VivavoceError(f"all {self.engine.slots} slots are taken by streams that have not ended")
         lanes = list[_Lane]()
         try:
             while True:
@@ -164,7 +164,7 @@ class Synthesizer:
                 for lane in lanes:
                     for event in lane.listen():
                         yield lane.index, event
-                outputs = self._engine.step({lane.slot: lane.machine.act for lane in lanes if not lane.finished})
+                outputs = self.engine.step({lane.slot: lane.machine.act for lane in lanes if not lane.finished})
                 for lane in [lane for lane in lanes if lane.slot in outputs]:
                     for event in lane.stepped(outputs[lane.slot]):
                         yield lane.index, event
@@ -178,22 +178,22 @@ class Synthesizer:
     def _enter(self, index: int, texts: Texts, options: TtsOptions) -> _Lane:
         slot = self._free.popleft()
         try:
-            self._engine.open(slot, options)
+            self.engine.open(slot, options)
         except ValueError as error:
             self._free.append(slot)
             raise UnsupportedError(str(error)) from None
 
         def afresh() -> ScriptMachine:
-            self._engine.close(slot)
-            self._engine.open(slot, options)
+            self.engine.close(slot)
+            self.engine.open(slot, options)
             return self._cast.machine()
 
-        session = TtsSession(self._cast.profile, self._engine.model.lm.config.n_q, self._engine.snapshot_steps)
+        session = TtsSession(self._cast.profile, self.engine.model.lm.config.n_q, self.engine.snapshot_steps)
         pieces = iter([texts] if isinstance(texts, str) else texts)
         return _Lane(index, slot, session, pieces, self._cast.machine(), afresh)
 
     def _leave(self, lane: _Lane) -> None:
-        self._engine.close(lane.slot)
+        self.engine.close(lane.slot)
         self._free.append(lane.slot)
 
 

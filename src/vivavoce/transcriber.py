@@ -50,7 +50,7 @@ class Transcriber:
     ) -> None:
         self.name, self.languages = model.config.name, model.config.languages
         self.hears_pauses = model.lm.config.extra_heads > 0  # without, there are no turns
-        self._engine = SttEngine.fastest(model.mimi, model.lm, batch_size, packed=model.packed)
+        self.engine = SttEngine.fastest(model.mimi, model.lm, batch_size, packed=model.packed)
         self._profile = SttProfile(
             model.pieces,
             model.config.audio_delay_seconds,
@@ -142,7 +142,7 @@ class Transcriber:
     ) -> Iterator[tuple[_Lane, Event | VivavoceError | None]]:
         """Step all lanes together; a lane's None says that it has finished."""
         if not self._free:
-            raise VivavoceError(f"all {self._engine.slots} slots are taken by streams that have not ended")
+            raise VivavoceError(f"all {self.engine.slots} slots are taken by streams that have not ended")
         waiting, lanes = enumerate(sources), list[_Lane]()
         try:
             while True:
@@ -169,9 +169,9 @@ class Transcriber:
             if progress and heard:
                 progress(seconds(heard))
         ready = {lane.slot: lane for lane in lanes if lane.session.pending}
-        count = min([self._engine.TOGETHER, *(lane.session.pending for lane in ready.values())])
+        count = min([self.engine.TOGETHER, *(lane.session.pending for lane in ready.values())])
         frames = {slot: np.stack([lane.session.take() for _ in range(count)]) for slot, lane in ready.items()}
-        for slot, outputs in self._engine.catch_up(frames).items():
+        for slot, outputs in self.engine.catch_up(frames).items():
             for output in outputs:
                 for event in ready[slot].session.stepped(output.token, output.logprob, output.vad):
                     yield ready[slot], event
@@ -183,11 +183,11 @@ class Transcriber:
     def _enter(self, index: int, chunks: Iterable[Chunk]) -> _Lane:
         session = SttSession(self._profile, **self._vad)  # type: ignore[arg-type]
         slot = self._free.popleft()
-        self._engine.open(slot, temperature=self._temperature, seed=self._seed + index)
+        self.engine.open(slot, temperature=self._temperature, seed=self._seed + index)
         return _Lane(index, slot, session, iter(chunks))
 
     def _leave(self, lane: _Lane) -> None:
-        self._engine.close(lane.slot)
+        self.engine.close(lane.slot)
         self._free.append(lane.slot)
 
 

@@ -264,11 +264,14 @@ def _remote(service: Service, vad_head: int | None) -> Listener:
 
 
 def _local(model: str | None, vad_head: int | None) -> Listener:
+    from vivavoce.engine.pool import rest
     from vivavoce.transcriber import Transcriber
 
     from .local import LocalStream
 
-    return LocalStream(Transcriber.load(model, batch_size=1, vad_head=vad_head))
+    loaded = Transcriber.load(model, batch_size=1, vad_head=vad_head)
+    rest(loaded.engine)
+    return LocalStream(loaded)
 
 
 def _view(service: Service | None, timestamps: bool, vad_head: int | None) -> Callable[[float], View]:

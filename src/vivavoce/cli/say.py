@@ -157,11 +157,14 @@ def _embedding(path: Path) -> Any:
 
 
 def _local(model: str | None, voices: str | None, voice: str | None, manner: dict[str, Any]) -> Voice:
+    from vivavoce.engine.pool import rest
     from vivavoce.synthesizer import Synthesizer
 
     from .voice import LocalVoice
 
-    return LocalVoice(Synthesizer.load(model, batch_size=1, voices=voices), voice, manner)
+    loaded = Synthesizer.load(model, batch_size=1, voices=voices)
+    rest(loaded.engine)
+    return LocalVoice(loaded, voice, manner)
 
 
 def _list() -> int:

@@ -90,10 +90,12 @@ def transcribe(
     from .job import run
 
     def load(recordings: int) -> Transcriber:
+        from vivavoce.engine.pool import rest
         from vivavoce.transcriber import Transcriber
 
         slots = min(batch_size, recordings)
         loaded = Transcriber.load(model, device=device, dtype=None if dtype == "auto" else dtype, batch_size=slots)
+        rest(loaded.engine)
         check_language("--language", language, loaded.name, loaded.languages)
         if vad and not loaded.hears_pauses:
             raise UnsupportedError(f"--vad: {loaded.name} has no heads that hear pauses")

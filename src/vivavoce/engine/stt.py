@@ -23,6 +23,7 @@ from vivavoce.nn.rows import Rows
 from vivavoce.nn.sampling import choose
 
 from .codec import EncoderOf, fastest_encoder
+from .kernels.lm import NativeLm
 from .snapshot import Snapshot
 from .stepper import StepperOf, fastest
 
@@ -88,6 +89,11 @@ class SttEngine:
                 return GraphedEngine(mimi, lm, slots)
             logger.warning("PyTorch steps the model on this GPU, without captured graphs: %s", reason)
         return cls(mimi, lm, slots, partial(fastest, packed=packed))
+
+    @property
+    def native(self) -> bool:
+        """The kernels step the LM, not PyTorch."""
+        return isinstance(self._memory, NativeLm)
 
     @property
     def n_q(self) -> int:

@@ -21,6 +21,7 @@ from vivavoce.nn.rows import Rows
 from vivavoce.nn.sampling import Choice, Sampling, draw, keys
 
 from .codec import DecoderOf, fastest_decoder
+from .kernels.speech import NativeSpeech
 from .tts_snapshot import TtsOptions, TtsSnapshot
 from .tts_stepper import TtsStepperOf, fastest_tts
 from .tts_stream import TtsStream, conditions_of, no_conditions
@@ -72,6 +73,11 @@ class TtsEngine:
         self._text = torch.zeros(slots, dtype=torch.long, device=self.device)
         self._columns = torch.zeros(slots, max(lm.delays) + 1, lm.n_q, dtype=torch.long, device=self.device)
         self._streams: dict[int, TtsStream] = {}
+
+    @property
+    def native(self) -> bool:
+        """The kernels step the LM, not PyTorch."""
+        return isinstance(self._memory, NativeSpeech)
 
     @property
     def first_audio_step(self) -> int:

@@ -13,6 +13,7 @@ from vivavoce.checkpoints import Instead, SttModel, load_stt
 from vivavoce.core import FRAME_SIZE
 from vivavoce.engine import NullEngine, SttEngine
 from vivavoce.engine.null import NULL, PIECES
+from vivavoce.engine.pool import rest
 
 from .messages import EngineSpec, ModelInfo
 
@@ -26,6 +27,7 @@ def load(spec: EngineSpec) -> tuple[SttEngine | NullEngine, ModelInfo, list[tupl
         torch.set_num_threads(spec.threads)
     model = _changed(_model(spec), spec)
     engine = SttEngine.fastest(model.mimi, model.lm, spec.slots, packed=model.packed)
+    rest(engine)
     return engine, _info(model, engine), _warm_up(engine)
 
 

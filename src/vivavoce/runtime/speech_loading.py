@@ -13,6 +13,7 @@ from vivavoce.checkpoints import Instead, TtsModel, load_tts
 from vivavoce.checkpoints.vocabulary import words_of
 from vivavoce.checkpoints.voices import Voices
 from vivavoce.core import TEXT_PAD, CheckpointError
+from vivavoce.engine.pool import rest
 from vivavoce.engine.tts import TtsEngine
 from vivavoce.session import TtsProfile
 
@@ -28,6 +29,7 @@ def load(spec: SpeechSpec) -> tuple[TtsEngine, Cast, SpeechInfo, list[tuple[int,
     Raises a VivavoceError with one clear line.
     """
     engine, cast = prepare(spec)
+    rest(engine)
     return engine, cast, _info(engine, cast), _warm_up(engine, cast)
 
 

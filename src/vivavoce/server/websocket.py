@@ -20,9 +20,9 @@ UNREAD_SECONDS = 10.0  # for which the last bytes wait for a client that does no
 
 
 class ByTheBook(ServerProtocol):
-    """Where `websockets` leaves RFC 6455: an unknown version is answered with the known one (4.4), a close may come in the
-    midst of a fragmented message (5.4), and of the pings of a client that does not read only the last is answered (5.5.3),
-    so that its pongs fill no memory."""
+    """Where `websockets` leaves RFC 6455: an unknown version is answered with the known one (4.4), a close may come in
+    the midst of a fragmented message (5.4), and of the pings of a client that does not read only the last one is
+    answered (5.5.3), so that its pongs fill no memory."""
 
     is_read = True
     unanswered: bytes | None = None
