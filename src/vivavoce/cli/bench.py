@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,18 +70,43 @@ def latency(
     token: remote.TOKEN = None,
     mint: remote.MINT = False,
     dialect: remote.DIALECT = None,
+    compare_gpus: Annotated[
+        str | None,
+        typer.Option(
+            "--compare-gpus",
+            metavar="LIST",
+            help="Deploy to each of these GPUs of Modal (L4,A10G), measure, take down; streams at once are 3 then. "
+            "MODAL_KEY and MODAL_SECRET open them.",
+        ),
+    ] = None,
+    modal_app: Annotated[Path, typer.Option("--modal-app", metavar="FILE", help="What --compare-gpus deploys.")] = Path(
+        "deploy/modal/app.py"
+    ),
     as_json: AS_JSON = False,
 ) -> int:
     """How long a server lets a speaker wait: to connect, for the first token, from the end of speech to its final text.
 
     docs/benchmarks.md defines every figure. Exit code 1 if any run failed.
     """
+    clips = _clips(wav or [], expected, expected_file)
+    if compare_gpus is None:
+        targets = _targets(url, service, key=key, token=token, mint=mint, dialect=dialect)
+        return _latency(targets, clips, runs, parallel, rtf, as_json=as_json)
+    from vivavoce.bench import modal
+    from vivavoce.client.services import Service, modal_headers
+
+    if url or service:
+        raise typer.BadParameter("--compare-gpus deploys its servers itself: --url and --service name others")
+    opens = Service("", headers=modal_headers(os.environ.get("MODAL_KEY"), os.environ.get("MODAL_SECRET")))
+    with modal.deployed(modal.gpus(compare_gpus), modal_app, opens) as targets:
+        return _latency(targets, clips, runs, parallel or 3, rtf, as_json=as_json)
+
+
+def _latency(targets: list[Target], clips: list[Clip], runs: int, parallel: int, rtf: float, *, as_json: bool) -> int:
     from vivavoce.bench.latency import Report, rounds
 
     from .bench_views import LatencyView
 
-    clips = _clips(wav or [], expected, expected_file)
-    targets = _targets(url, service, key=key, token=token, mint=mint, dialect=dialect)
     total = len(targets) * runs * (parallel or len(clips))
 
     async def measure() -> list[Report]:

@@ -119,7 +119,7 @@ def _service(where: str, table: Any) -> Service:
     if not isinstance(headers, dict):
         raise ServiceError(f"{where}: headers must be a table of names and values")
     headers = {name: _said(f"{where} headers.{name}", value) for name, value in headers.items()}
-    headers |= _modal_headers(said.get("modal_key"), said.get("modal_secret"))
+    headers |= modal_headers(said.get("modal_key"), said.get("modal_secret"))
     token = said.get("token") or (tokens.mint(tokens.demand()) if table.get("mint") is True else None)
     return Service(said["url"], dialect, said.get("key"), token, headers)  # type: ignore[arg-type]
 
@@ -140,11 +140,12 @@ def _modal() -> Service:
     workspace = os.environ.get("MODAL_WORKSPACE")
     if not workspace:
         raise ServiceError("--service modal: set MODAL_WORKSPACE (and MODAL_KEY, MODAL_SECRET)")
-    headers = _modal_headers(os.environ.get("MODAL_KEY"), os.environ.get("MODAL_SECRET"))
+    headers = modal_headers(os.environ.get("MODAL_KEY"), os.environ.get("MODAL_SECRET"))
     return Service(MODAL.format(workspace=workspace), "stream", headers=headers)
 
 
-def _modal_headers(key: str | None, secret: str | None) -> dict[str, str]:
+def modal_headers(key: str | None, secret: str | None) -> dict[str, str]:
+    """What Modal's edge wants to see; nothing where neither is set. Raises ServiceError where one is missing."""
     if (key is None) != (secret is None):
         raise ServiceError("Modal wants both a key and a secret (MODAL_KEY and MODAL_SECRET), only one is set")
     return {"Modal-Key": key, "Modal-Secret": secret} if key and secret else {}

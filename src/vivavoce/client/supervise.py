@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from vivavoce.core import VivavoceError
@@ -96,16 +96,18 @@ class ServerProcess:
                 self._url = found[1]
 
 
-def wait_ready(url: str, limit: float, server: ServerProcess | None = None) -> str:
+def wait_ready(
+    url: str, limit: float, server: ServerProcess | None = None, headers: Mapping[str, str] | None = None
+) -> str:
     """Until GET /ready says 200; a server without that route (moshi-server) counts as ready. Raises VivavoceError."""
-    address = targets(url)[0].http + "/ready"
+    request = urllib.request.Request(targets(url)[0].http + "/ready", headers=dict(headers or {}))
     opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if targets(url)[0].loopback else []))
     deadline, said = time.monotonic() + limit, "no answer"
     while time.monotonic() < deadline:
         if server is not None:
             server.refuse_dead()
         try:
-            with opener.open(address, timeout=10):
+            with opener.open(request, timeout=10):
                 return "/ready answers 200"
         except urllib.error.HTTPError as error:
             with error:
