@@ -13,8 +13,8 @@ import vivavoce
 
 PACKAGE = Path(vivavoce.__file__).parent
 ROOMS = [
-    "core", "settings", "audio", "nn", "checkpoints", "engine", "session", "subtitles", "runtime", "server", "client",
-    "transcriber", "synthesizer", "bench", "train", "tools", "cli",
+    "core", "settings", "audio", "nn", "checkpoints", "engine", "session", "subtitles", "runtime", "accounts", "server",
+    "client", "transcriber", "synthesizer", "bench", "train", "tools", "cli",
 ]  # fmt: skip
 OUTSIDE = {  # libraries that a room must not touch
     "core": {"torch", "numpy"},
@@ -22,6 +22,7 @@ OUTSIDE = {  # libraries that a room must not touch
     "session": {"torch", "asyncio", "socket", "time", "threading"},
     "engine": {"asyncio", "socket", "time", "threading"},
     "nn": {"threading", "pathlib", "os"},
+    "accounts": {"torch", "starlette", "socket"},
     "server": {"torch"},
     "client": {"torch"},
 }
@@ -70,9 +71,16 @@ def test_a_file_imports_only_from_rooms_above_its_own(path: Path) -> None:
     "module",
     [
         "vivavoce", "vivavoce.core", "vivavoce.audio", "vivavoce.session", "vivavoce.cli", "vivavoce.runtime",
-        "vivavoce.server", "vivavoce.server.serving", "vivavoce.client",
+        "vivavoce.server", "vivavoce.server.serving", "vivavoce.client", "vivavoce.accounts.accounts",
+        "vivavoce.server.accounts.serving",
     ],
 )  # fmt: skip
 def test_importing_what_needs_no_model_does_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["vivavoce.server.serving", "vivavoce.server.gate", "vivavoce.cli.accounts"])
+def test_without_accounts_their_extra_is_not_imported(module: str) -> None:
+    code = f"import sys, {module}; sys.exit(not {{'sqlalchemy', 'alembic', 'argon2'}}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -224,6 +224,7 @@ class Fault(Enum):
     UNKNOWN_VOICE = (4003, 400, False, "no voice has this name", ExitCode.UNSUPPORTED)
     UNSUPPORTED = (4003, 400, False, "the model cannot do what was asked", ExitCode.UNSUPPORTED)
     UNPROCESSABLE = (4010, 422, False, "the engine fails at what this stream sent")
+    QUOTA_EXCEEDED = (4011, 429, False, "what this key or account may use is used up")
 
     def __init__(
         self, close_code: int, status: int, retry: bool, meaning: str, exit_code: ExitCode = ExitCode.FAILURE
@@ -280,3 +281,19 @@ class StreamError(VivavoceError):
     def __init__(self, fault: Fault, detail: str = "", retry_after: float | None = None) -> None:
         super().__init__(detail or fault.meaning)
         self.fault, self.retry_after, self.exit_code = fault, retry_after, fault.exit_code
+
+
+class Refused(StreamError):  # noqa: N818 (what it is, as the field says it)
+    """A refusal that says more than its fault: a machine-readable `code`, a `hint` on what to do, the `param`."""
+
+    def __init__(
+        self,
+        fault: Fault,
+        code: str,
+        detail: str,
+        hint: str = "",
+        retry_after: float | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(fault, detail, retry_after)
+        self.code, self.hint, self.param = code, hint, param

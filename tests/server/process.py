@@ -33,12 +33,21 @@ class Answer:
 class Server:
     """`with Server("--slots", "2") as server:` at a free port of the loopback address; it speaks when told to."""
 
-    def __init__(self, *flags: str, environment: Mapping[str, str] = {}, stderr: int = subprocess.PIPE) -> None:
+    command: tuple[str, ...] = ("serve",)
+
+    def __init__(
+        self,
+        *flags: str,
+        environment: Mapping[str, str] = {},
+        stderr: int = subprocess.PIPE,
+        port: int | None = 0,
+    ) -> None:
         self.lines: list[str] = []
         self._listening = threading.Event()
+        at = () if port is None else ("--port", str(port))
         clean = {name: value for name, value in os.environ.items() if not name.startswith("VIVAVOCE_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error::ResourceWarning", "-m", "vivavoce", "serve", "--port", "0", *flags],
+            [sys.executable, "-W", "error::ResourceWarning", "-m", "vivavoce", *self.command, *at, *flags],
             stderr=stderr,
             text=True,
             env={**clean, "OMP_NUM_THREADS": "1", "VIVAVOCE_TTS_MODEL": "none", **environment},

@@ -13,8 +13,7 @@ import jwt
 import pytest
 from starlette.requests import HTTPConnection
 
-from vivavoce.core import Fault, StreamError
-from vivavoce.server.errors import Refused
+from vivavoce.core import Fault, Refused, StreamError
 from vivavoce.server.gate import Admitted, Gate
 from vivavoce.settings import ServeSettings
 
@@ -41,7 +40,7 @@ def connection(
 
 async def admitted(settings: dict[str, Any], *arguments: Any, **options: Any) -> Admitted:
     gate = Gate(ServeSettings(addr="0.0.0.0", **settings), nobody)
-    return await gate.admit(connection(*arguments, **options))
+    return await gate.admit(connection(*arguments, **options), "stt")
 
 
 def who(settings: dict[str, Any], *arguments: Any, **options: Any) -> str:
@@ -248,10 +247,10 @@ def test_expiry_is_exact_to_the_clock() -> None:
     for clock, good in [(now + 9.9, True), (now + 10, False)]:
         gate = Gate(ServeSettings(addr="0.0.0.0", **TOKENS), nobody, wall_clock=lambda at=clock: at)
         if good:
-            assert run(gate.admit(connection(bearer(text)))).who == "user u"
+            assert run(gate.admit(connection(bearer(text)), "stt")).who == "user u"
         else:
             with pytest.raises(Refused):
-                run(gate.admit(connection(bearer(text))))
+                run(gate.admit(connection(bearer(text)), "stt"))
 
 
 # --- pages of a browser ---
@@ -283,10 +282,10 @@ def test_only_known_pages_may_use_the_server(settings: dict[str, Any], host: str
     gate = Gate(ServeSettings(**{"addr": "0.0.0.0", **settings}), nobody)
     caller = connection({"Host": host, "Origin": origin, "kyutai-api-key": "first key"})
     if good:
-        run(gate.admit(caller))
+        run(gate.admit(caller, "stt"))
     else:
         with pytest.raises(Refused) as caught:
-            run(gate.admit(caller))
+            run(gate.admit(caller, "stt"))
         assert (caught.value.fault, caught.value.code) == (Fault.FORBIDDEN, "origin_not_allowed")
 
 
@@ -296,15 +295,15 @@ def test_only_known_pages_may_use_the_server(settings: dict[str, Any], host: str
 def test_connections_of_a_key_are_limited_and_come_free() -> None:
     gate = Gate(ServeSettings(addr="0.0.0.0", connections_per_key=2, **KEYED), nobody)
     first = connection({"kyutai-api-key": "first key"})
-    with run(gate.admit(first)):
-        with run(gate.admit(first)):
+    with run(gate.admit(first, "stt")):
+        with run(gate.admit(first, "stt")):
             with pytest.raises(Refused) as caught:
-                run(gate.admit(first))
+                run(gate.admit(first, "stt"))
             assert (caught.value.fault, caught.value.code) == (Fault.RATE_LIMITED, "connections_per_key")
             assert caught.value.retry_after is not None
-            with run(gate.admit(connection({"kyutai-api-key": "second key"}))):
+            with run(gate.admit(connection({"kyutai-api-key": "second key"}), "stt")):
                 pass
-        with run(gate.admit(first)):
+        with run(gate.admit(first, "stt")):
             pass
 
 
@@ -314,26 +313,26 @@ def test_connections_of_a_key_are_limited_and_come_free() -> None:
 )
 def test_connections_of_an_address_are_limited(other: str, shared: bool) -> None:
     gate = Gate(ServeSettings(addr="0.0.0.0", no_auth=True, connections_per_address=1), nobody)
-    with run(gate.admit(connection())):
+    with run(gate.admit(connection(), "stt")):
         if shared:
             with pytest.raises(Refused, match="1 connections are open from this address"):
-                run(gate.admit(connection(client=other)))
+                run(gate.admit(connection(client=other), "stt"))
         else:
-            run(gate.admit(connection(client=other)))
+            run(gate.admit(connection(client=other), "stt"))
 
 
 def test_an_ipv6_host_is_counted_by_its_network() -> None:
     gate = Gate(ServeSettings(addr="0.0.0.0", no_auth=True, connections_per_address=1), nobody)
-    with run(gate.admit(connection(client="2001:db8::1"))):
+    with run(gate.admit(connection(client="2001:db8::1"), "stt")):
         with pytest.raises(Refused):
-            run(gate.admit(connection(client="2001:db8::2")))
-        run(gate.admit(connection(client="2001:db8:0:1::1")))
+            run(gate.admit(connection(client="2001:db8::2"), "stt"))
+        run(gate.admit(connection(client="2001:db8:0:1::1"), "stt"))
 
 
 def test_a_seat_is_left_when_the_stream_fails() -> None:
     gate = Gate(ServeSettings(addr="0.0.0.0", no_auth=True, connections_per_address=1), nobody)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), run(gate.admit(connection())):
+        with pytest.raises(ZeroDivisionError), run(gate.admit(connection(), "stt")):
             raise ZeroDivisionError
 
 
@@ -342,7 +341,7 @@ def test_small_messages_are_limited_by_a_bucket_and_large_ones_are_not() -> None
     settings = ServeSettings(addr="0.0.0.0", no_auth=True, messages_per_second=10)
     refused: list[str] = []
     gate = Gate(settings, refused.append, clock=lambda: now)
-    one = run(gate.admit(connection()))
+    one = run(gate.admit(connection(), "stt"))
     for _ in range(100):
         one.message(10)
     with pytest.raises(StreamError, match="more than 10 small messages a second") as caught:
@@ -382,10 +381,10 @@ def test_every_refusal_is_counted_by_its_reason() -> None:
         connection({"Origin": "http://x"}),
     ]
     good = connection({"kyutai-api-key": "first key"})
-    with run(gate.admit(good)):
+    with run(gate.admit(good, "stt")):
         for caller in [*bad, good]:
             with pytest.raises(Refused):
-                run(gate.admit(caller))
+                run(gate.admit(caller, "stt"))
     assert refused == [
         "missing_credentials", "invalid_key", "jwt_validation_failed", "origin_not_allowed", "connections_per_key",
     ]  # fmt: skip

@@ -32,6 +32,7 @@ VERBS = {
         "doctor",
         "smoke",
         "token",
+        "accounts",
         "serve",
         "worker",
         "install-service",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +22,17 @@ PRESET = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Se
 Aliases = dict[str, tuple[str, ...]]  # other flags for a setting
 
 
-def with_settings(aliases: Aliases | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds a flag for every setting to a verb's options; the verb gets those that were given as `flags`."""
+def with_settings(
+    aliases: Aliases | None = None, only: Collection[str] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds a flag for every setting (or `only` some) to a verb's options; it gets those given as `flags`."""
 
     def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(verb, eval_str=True)
         own = [parameter for name, parameter in signature.parameters.items() if name != "flags"]
-        options = {name: option(name, title, (aliases or {}).get(name, ())) for title, name in settings_by_section()}
+        options = {
+            name: option(name, title, (aliases or {}).get(name, ())) for title, name in settings_by_section(only)
+        }
 
         def run(**given: Any) -> Any:
             flags = {name: value for name in options if (value := given.pop(name)) is not None}
@@ -47,8 +51,8 @@ def with_settings(aliases: Aliases | None = None) -> Callable[[Callable[..., Any
     return decorate
 
 
-def settings_by_section() -> list[tuple[str, str]]:
-    return [(title, name) for title, names in SECTIONS for name in names]
+def settings_by_section(only: Collection[str] | None = None) -> list[tuple[str, str]]:
+    return [(title, name) for title, names in SECTIONS for name in names if only is None or name in only]
 
 
 def option(name: str, panel: str, aliases: tuple[str, ...]) -> Any:

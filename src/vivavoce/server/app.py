@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -20,25 +19,34 @@ from starlette.websockets import WebSocket
 from vivavoce.runtime import AnyRuntime, Metrics, Runtime, SpeechRuntime
 from vivavoce.settings import ServeSettings, SpeechModule
 
+from .cors import cross_origin
 from .dialects import moshi, openai, speech, stream
 from .dialects.choice import Hearing, Offer, Speaking
 from .edge import Edge
+from .errors import http_answer, http_error
 from .gate import Gate
 from .status import Status, build_info, stream_paths
 
+if TYPE_CHECKING:
+    from vivavoce.accounts.accounts import Accounts
+    from vivavoce.accounts.meter import Meter
+
 _PAGES = ("/ready", "/health", "/api/status", "/api/modules_info", "/api/build_info", "/metrics")
-_HEADERS = ["authorization", "content-type", "kyutai-api-key", "modal-key", "modal-secret", "x-request-id"]
 
 
-def create_app(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], metrics: Metrics) -> Starlette:
+def create_app(
+    settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], metrics: Metrics, accounts: Accounts | None = None
+) -> Starlette:
     """The application over runtimes that were started elsewhere, one for each module of the settings, by its label.
 
-    `metrics` are those of the runtimes.
-    `app.state.status` is its account of itself; setting `.draining` there turns /ready to 503.
+    `metrics` are those of the runtimes, `accounts` those of the settings.
+    `app.state.status` is its account of itself; setting `.draining` there turns /ready to 503. `app.state.meter` is to
+    be run where there are accounts.
     """
     status = Status(settings, runtimes)
-    gate = Gate(settings, lambda reason: metrics.refusals.labels("", reason).inc())
-    routes = _information(status, metrics.registry)
+    meter, routes = _accounts(accounts, settings)
+    gate = Gate(settings, lambda reason: metrics.refusals.labels("", reason).inc(), accounts=meter)
+    routes += _information(status, metrics.registry)
     hearing: list[Hearing] = []
     speaking: list[Speaking] = []
     for module in settings.served:
@@ -57,11 +65,21 @@ def create_app(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], metr
     routes += [WebSocketRoute("/{path:path}", _no_stream(settings)), _root(settings, status)]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Edge, settings.limits), *_cors(settings)],
-        exception_handlers={HTTPException: _http_error},
+        middleware=[Middleware(Edge, settings.limits), *cross_origin(settings)],
+        exception_handlers={HTTPException: http_error},
     )
-    app.state.status, app.state.gate = status, gate
+    app.state.status, app.state.gate, app.state.meter = status, gate, meter
     return app
+
+
+def _accounts(accounts: Accounts | None, settings: ServeSettings) -> tuple[Meter | None, list[BaseRoute]]:
+    if accounts is None:
+        return None, []
+    from vivavoce.accounts.meter import Meter
+
+    from .accounts.serving import routes
+
+    return Meter(accounts.ledger, accounts.clock), routes(accounts, settings)
 
 
 def _information(status: Status, registry: CollectorRegistry) -> list[BaseRoute]:
@@ -99,7 +117,7 @@ def _no_stream(settings: ServeSettings) -> Callable[[WebSocket], Awaitable[None]
     error = HTTPException(404, f"no stream is at this path; there are {', '.join(stream_paths(settings))}")
 
     async def endpoint(websocket: WebSocket) -> None:
-        await websocket.send_denial_response(_told(error))
+        await websocket.send_denial_response(http_answer(error))
 
     return endpoint
 
@@ -111,36 +129,3 @@ def _root(settings: ServeSettings, status: Status) -> BaseRoute:
 
     streams = stream_paths(settings)
     return Route("/", _tells(lambda: {"name": "vivavoce", "status": status.state, "streams": streams, "see": _PAGES}))
-
-
-def _cors(settings: ServeSettings) -> list[Middleware]:
-    if not settings.origins:
-        return []
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=settings.origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=[
-                "authorization",
-                "content-type",
-                "kyutai-api-key",
-                "modal-key",
-                "modal-secret",
-                "x-request-id",
-            ],
-            expose_headers=["retry-after", "x-request-id"],
-        )
-    ]
-
-
-async def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _told(error)
-
-
-def _told(error: HTTPException) -> Response:
-    status = HTTPStatus(error.status_code)
-    code = status.name.lower()
-    body = {"error": code, "code": code, "message": error.detail, "hint": ""}
-    return JSONResponse(body, status, error.headers)

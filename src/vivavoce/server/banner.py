@@ -62,6 +62,7 @@ def _auth(settings: ServeSettings) -> str:
         return "off: everyone on this machine may connect" if settings.loopback else "off: everyone may connect"
     number = len(settings.api_keys)
     kinds = [f"{number} API key{'s' if number > 1 else ''}"] if number else []
+    kinds += ["accounts"] if settings.accounts else []
     kinds += ["tokens"] if settings.jwt_secret else []
     kinds += ["Modal's headers"] if settings.modal_headers else []
     return "on: " + ", ".join(kinds)

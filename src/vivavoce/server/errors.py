@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 
-from starlette.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
 from vivavoce.core import Fault, StreamError
+from vivavoce.core import Refused as Refused  # of whom the dialects have it
 
 LONGEST_REASON = 123  # bytes: what RFC 6455 leaves for the reason of a close frame
 _HINTS = {
@@ -19,22 +23,6 @@ _HINTS = {
     Fault.TOO_LARGE: "send smaller messages, or raise the limit in the server's settings",
     Fault.UNKNOWN_SESSION: "start a new session",
 }
-
-
-class Refused(StreamError):  # noqa: N818 (what it is, as the field says it)
-    """A refusal that says more than its fault: a machine-readable `code`, a `hint` on what to do, the `param`."""
-
-    def __init__(
-        self,
-        fault: Fault,
-        code: str,
-        detail: str,
-        hint: str = "",
-        retry_after: float | None = None,
-        param: str | None = None,
-    ) -> None:
-        super().__init__(fault, detail, retry_after)
-        self.code, self.hint, self.param = code, hint, param
 
 
 def code_of(error: StreamError) -> str:
@@ -68,3 +56,17 @@ async def refuse(websocket: WebSocket, error: StreamError) -> None:
 def reason(error: StreamError) -> str:
     """The error's line, cut to what a close frame takes."""
     return str(error).encode()[:LONGEST_REASON].decode(errors="ignore")
+
+
+async def http_error(_: Request, error: Exception) -> Response:
+    """Starlette's handler of what its routes refuse."""
+    assert isinstance(error, HTTPException)
+    return http_answer(error)
+
+
+def http_answer(error: HTTPException) -> JSONResponse:
+    """In the same shape."""
+    status = HTTPStatus(error.status_code)
+    code = status.name.lower()
+    body = {"error": code, "code": code, "message": error.detail, "hint": ""}
+    return JSONResponse(body, status, error.headers)

@@ -8,10 +8,7 @@ import logging
 import signal
 import socket
 import time
-import warnings
-from typing import Any
-
-from jwt.warnings import InsecureKeyLengthWarning
+from typing import TYPE_CHECKING, Any
 
 from vivavoce.core import FRAME_RATE, ExitCode
 from vivavoce.runtime import AnyRuntime, EngineSpec, Metrics, Runtime, SpeechRuntime, SpeechSpec
@@ -22,10 +19,13 @@ from . import banner, logs, traces
 from .app import create_app
 from .listen import check_certificate, listen, url
 from .memory import give_back_large_blocks
+from .secret import judge_secret
 from .wire import FAREWELL_SECONDS, Server, uvicorn_config
 
+if TYPE_CHECKING:
+    from vivavoce.accounts.accounts import Accounts
+
 logger = logging.getLogger(__name__)
-_GOOD_SECRET = 32  # bytes, for HS256 (RFC 7518)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -33,26 +33,34 @@ def serve(settings: ServeSettings) -> int:
     """Runs until a signal; returns the exit code. Raises VivavoceError when it cannot listen or load."""
     give_back_large_blocks()
     settings.demand_protection()
+    settings.demand_accounts()
     check_certificate(settings)
     with contextlib.ExitStack() as cleanup:
         listener = cleanup.enter_context(listen(settings))
         logs.set_up(settings)
-        _judge_secret(settings)
+        judge_secret(settings)
         if settings.otel:
             cleanup.callback(traces.set_up(settings.instance_name))
-        service = Service(settings, listener)
+        accounts = None
+        if settings.accounts:
+            from .accounts.serving import opened
+
+            accounts = opened(settings)
+            cleanup.callback(accounts.close)
+        service = Service(settings, listener, accounts)
         with asyncio.Runner(loop_factory=service.server.config.get_loop_factory()) as runner:
             return runner.run(service.run())
 
 
 class Service:
-    """One server: the listening socket, the application, a runtime for each module."""
+    """One server: the listening socket, the application, a runtime for each module, perhaps accounts."""
 
-    def __init__(self, settings: ServeSettings, listener: socket.socket) -> None:
+    def __init__(self, settings: ServeSettings, listener: socket.socket, accounts: Accounts | None = None) -> None:
         metrics = Metrics()
         self._settings, self._listener = settings, listener
         self._runtimes = {module.label: _runtime(module, settings, metrics) for module in settings.served}
-        app = create_app(settings, self._runtimes, metrics)
+        app = create_app(settings, self._runtimes, metrics, accounts)
+        self._meter = app.state.meter
         self._status = app.state.status
         self.server = Server(uvicorn_config(settings, app))
         self._told = asyncio.Event()
@@ -60,6 +68,7 @@ class Service:
     async def run(self) -> int:
         """Until the process is told to end; INTERRUPTED if it was told twice."""
         life = asyncio.create_task(self._live())
+        keeping = asyncio.create_task(self._meter.run()) if self._meter else None
         for number in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, life)
         serving = asyncio.create_task(self.server.serve(sockets=[self._listener]))
@@ -72,6 +81,9 @@ class Service:
             self.server.should_exit = True
             await asyncio.gather(*(runtime.stop() for runtime in self._runtimes.values()))
             await serving
+            if self._meter and keeping:
+                self._meter.stop()
+                await keeping
         return ExitCode.OK
 
     async def _live(self) -> None:
@@ -108,14 +120,6 @@ class Service:
         if tasks := self.server.server_state.tasks.copy():
             await asyncio.wait(tasks, timeout=FAREWELL_SECONDS)
         logger.info("Drained")
-
-
-def _judge_secret(settings: ServeSettings) -> None:
-    """One line for a short secret, instead of a warning of the library at every place that uses it."""
-    warnings.simplefilter("ignore", InsecureKeyLengthWarning)
-    length = len(settings.jwt_secret.get_secret_value().encode()) if settings.jwt_secret else _GOOD_SECRET
-    if length < _GOOD_SECRET:
-        logger.warning("jwt_secret has %d bytes; one below %d can be guessed", length, _GOOD_SECRET)
 
 
 def _runtime(module: AnyModule, settings: ServeSettings, metrics: Metrics) -> AnyRuntime:

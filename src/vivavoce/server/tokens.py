@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import jwt
 from jwt.types import Options
 
-from vivavoce.core import Fault
-
-from .errors import Refused
+from vivavoce.core import Fault, Refused
 
 SESSION_CLAIMS = ("id", "userId", "createdAt", "updatedAt", "expiresAt")
 # `exp` is judged here, by this server's clock; `iat` not at all, since the clocks of two machines differ by a second.
@@ -23,29 +22,51 @@ _UNCHECKED: Options = {
 _SIGN_IN = "sign in again to get a fresh token"
 
 
-class Tokens:
-    """Checks tokens signed with one secret. `exp` and `session.expiresAt` are held to the second, without leeway."""
+@dataclass(frozen=True)
+class Claimed:
+    """What a good token says."""
 
-    def __init__(self, secret: str, clock: Callable[[], float] = time.time) -> None:
-        self._secret, self._clock = secret, clock
+    user: str  # "user ab12"
+    session: str
+    issuer: object  # who made it; None where it does not say
+
+
+class Tokens:
+    """Checks tokens signed with a secret, or one of its predecessors. `exp` and `session.expiresAt` are held to the
+    second, without leeway."""
+
+    def __init__(self, secret: str, clock: Callable[[], float] = time.time, old: Sequence[str] = ()) -> None:
+        self._secrets, self._clock = (secret, *old), clock
 
     def user(self, token: str) -> str:
         """ "user ID" of a good token. Raises Refused: UNAUTHENTICATED, or FORBIDDEN for an account not approved."""
+        return self.read(token).user
+
+    def read(self, token: str) -> Claimed:
+        """What a good token says. Raises Refused as `user`."""
         claims = self._verified(token)
         session, user = _part(claims, "session", SESSION_CLAIMS), _part(claims, "user", ("id",))
         if not _later(session["expiresAt"], self._clock()):
             raise _expired()
         _approved(user.get("status"))
-        return f"user {user['id']}"
+        return Claimed(f"user {user['id']}", session["id"], claims.get("iss"))
 
     def _verified(self, token: str) -> Mapping[str, Any]:
-        try:
-            claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=_UNCHECKED)
-        except jwt.InvalidTokenError as error:
-            raise _invalid(_WHY.get(type(error), "it cannot be read")) from None  # the cause may quote the token
+        claims = self._decoded(token)
         if "exp" in claims and not _after(claims["exp"], self._clock()):
             raise _expired()
         return claims
+
+    def _decoded(self, token: str) -> Mapping[str, Any]:
+        wrong: Exception = jwt.InvalidTokenError()
+        for secret in self._secrets:
+            try:
+                return jwt.decode(token, secret, algorithms=["HS256"], options=_UNCHECKED)
+            except jwt.InvalidTokenError as error:
+                wrong = error
+            if not isinstance(wrong, jwt.InvalidSignatureError):
+                break
+        raise _invalid(_WHY.get(type(wrong), "it cannot be read"))
 
 
 _WHY: dict[type[Exception], str] = {

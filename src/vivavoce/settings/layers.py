@@ -29,7 +29,7 @@ ANCESTORS = {  # names that mean the same in the programs before this one; ours 
     "ping_seconds": "PING_INTERVAL_SECONDS",
     "temperature": "LM_TEMP_TEXT",
 }
-SECRETS = frozenset({"api_keys", "jwt_secret", "modal_key", "modal_secret"})
+SECRETS = frozenset({"api_keys", "jwt_secret", "jwt_old_secrets", "modal_key", "modal_secret", "accounts"})
 LIBRARIES = ("HF_", "NO_COLOR")  # variables that are read elsewhere: a `.env` sets them for the whole process
 
 

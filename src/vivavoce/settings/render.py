@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from .layers import ANCESTORS, Loaded
 from .limits import Limits
 from .modules import Engine, Voice
-from .serve import Access, Listening, Logs, ServeSettings
+from .serve import Access, Accounts, Listening, Logs, ServeSettings
 
 HIDDEN = "**********"
 _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -28,6 +28,7 @@ _TITLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The model", Engine),
     ("The voice", Voice),
     ("Who may come in", Access),
+    ("Accounts", Accounts),
     ("What it says", Logs),
     ("Limits", Limits),
 )

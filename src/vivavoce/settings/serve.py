@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
 
 from .errors import SettingsError
-from .limits import Limits
+from .limits import CountOrOff, Limits, Seconds
 from .modules import NONE, SHARED, AnyModule, Engine, Module, SpeechModule, Voice
 from .sources import has_embedded
 
@@ -75,15 +75,28 @@ class Access(BaseModel):
 
     api_keys: Secrets = Field((), description="Keys that open the server (moshi-server's authorized_ids).")
     jwt_secret: Secret | None = Field(None, description="Secret of HS256 tokens.")
+    jwt_old_secrets: Secrets = Field((), description="Secrets before it, whose tokens are still good.")
     no_auth: bool = Field(False, description="Let everybody in, on any address.")
     modal_headers: bool = Field(False, description="Take the headers Modal-Key and Modal-Secret for a key.")
     modal_key: Secret | None = Field(None, description="What Modal-Key must be.")
     modal_secret: Secret | None = Field(None, description="What Modal-Secret must be.")
 
-    @property
-    def protected(self) -> bool:
-        """Whether a key, a token or Modal's headers are demanded."""
-        return not self.no_auth and bool(self.api_keys or self.jwt_secret or self.modal_headers)
+
+class Accounts(BaseModel):
+    """Who has an account, and what may be used with it."""
+
+    accounts: Secret | None = Field(
+        None, description="Database of accounts: sqlite (a file of yours), sqlite:///FILE or postgresql://…; else none."
+    )
+    accounts_sign_up: bool = Field(True, description="People may make an account for themselves.")
+    accounts_approval: bool = Field(True, description="Such an account waits for an administrator's approval.")
+    accounts_attempts: CountOrOff = Field(
+        10,
+        description="Passwords that are tried in a minute, of one account; three times as many from an address; "
+        "beyond it 429; 0: any number.",
+    )
+    accounts_token_seconds: Seconds = Field(900, description="How long a token is good for.")
+    accounts_session_seconds: Seconds = Field(604_800, description="How long a sign-in is good for.")
 
 
 class Logs(BaseModel):
@@ -106,7 +119,7 @@ class Logs(BaseModel):
     )
 
 
-class ServeSettings(Limits, Logs, Access, Voice, Engine, Listening):
+class ServeSettings(Limits, Logs, Accounts, Access, Voice, Engine, Listening):
     """What the server is to do.
 
     Built by `load` from flags, environment, `.env`, TOML and defaults, in this order of precedence;
@@ -119,9 +132,16 @@ class ServeSettings(Limits, Logs, Access, Voice, Engine, Listening):
     def _together(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key must be given together")
+        if self.jwt_old_secrets and not self.jwt_secret:
+            raise ValueError("jwt_old_secrets needs jwt_secret")
         if self.modal_headers and not (self.modal_key and self.modal_secret):
             raise ValueError("modal_headers needs modal_key and modal_secret")
         return self
+
+    @property
+    def protected(self) -> bool:
+        """Whether a key, a token or Modal's headers are demanded."""
+        return not self.no_auth and bool(self.api_keys or self.jwt_secret or self.modal_headers or self.accounts)
 
     @property
     def limits(self) -> Limits:
@@ -154,6 +174,10 @@ class ServeSettings(Limits, Logs, Access, Voice, Engine, Listening):
     def demand_protection(self) -> None:
         """Raise SettingsError where other machines could connect and nobody has said who may."""
         if not (self.loopback or self.protected or self.no_auth):
-            raise SettingsError(
-                f"addr {self.addr} lets other machines connect: set api_keys or jwt_secret, or say no_auth (--no-auth)"
-            )
+            who = "set api_keys, jwt_secret or accounts, or say no_auth (--no-auth)"
+            raise SettingsError(f"addr {self.addr} lets other machines connect: {who}")
+
+    def demand_accounts(self) -> None:
+        """Raise SettingsError where accounts lack what they need."""
+        if self.accounts and not self.jwt_secret:
+            raise SettingsError("accounts needs jwt_secret: the tokens of those who sign in are signed with it")

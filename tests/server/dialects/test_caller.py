@@ -34,7 +34,7 @@ def test_who_does_not_read_is_told_so_and_cut(monkeypatch: pytest.MonkeyPatch) -
     faults: list[Fault] = []
 
     async def flood(websocket: WebSocket) -> None:
-        with await gate.admit(websocket) as admitted:
+        with await gate.admit(websocket, "stt") as admitted:
             await websocket.accept()
             caller = Caller(websocket, admitted, 0.2)
             try:

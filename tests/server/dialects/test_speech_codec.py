@@ -8,11 +8,10 @@ import pytest
 import sphn
 from starlette.datastructures import QueryParams
 
-from vivavoce.core import Cleared, Flushed, Speech, StreamError, WordSpoken
+from vivavoce.core import Cleared, Flushed, Refused, Speech, StreamError, WordSpoken
 from vivavoce.server.dialects import speech_codec as codec
 from vivavoce.server.dialects.loudspeaker import Loudspeaker
 from vivavoce.server.dialects.speech_wishes import SpeechWishes, speech_wishes
-from vivavoce.server.errors import Refused
 
 READY = bytes.fromhex("81a474797065a55265616479")
 

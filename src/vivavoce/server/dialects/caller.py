@@ -23,9 +23,9 @@ class Caller:
     """
 
     def __init__(self, websocket: WebSocket, admitted: Admitted, send_seconds: float) -> None:
-        self.who = admitted.who
+        self.admitted, self.who = admitted, admitted.who
         self.said_at = time.monotonic()
-        self._websocket, self._admitted, self._send_seconds = websocket, admitted, send_seconds
+        self._websocket, self._send_seconds = websocket, send_seconds
 
     async def say(self, message: bytes | str) -> None:
         """One message. Raises StreamError(SLOW_READER) when the client takes longer than send_seconds to make room."""
@@ -46,12 +46,12 @@ class Caller:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"], message.get("reason"))
         data: bytes | str = message["bytes"] if message.get("bytes") is not None else message["text"]
-        self._admitted.message(len(data), counted)
+        self.admitted.message(len(data), counted)
         return data
 
     def count(self) -> None:
         """A message that nothing else paces. Raises StreamError(RATE_LIMITED)."""
-        self._admitted.message(0)
+        self.admitted.message(0)
 
     async def hang_up(self) -> None:
         """Closes without a code, which is how moshi-server says that all was spoken."""

@@ -50,7 +50,7 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
 
     async def talk(websocket: WebSocket) -> None:
         try:
-            admitted = await gate.admit(websocket)
+            admitted = await gate.admit(websocket, "stt")
         except StreamError as error:
             await turn_away(websocket, error, gate)
             return
@@ -66,12 +66,12 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
 
     async def post(request: Request) -> Response:
         try:
-            admitted = await gate.admit(request)
+            admitted = await gate.admit(request, "stt")
         except StreamError as error:
             return unauthorized(error, gate)
         with admitted:
             refuse_form(request)
-            heard = await transcribe(request, runtime, options_of(module), "moshi", admitted.who)
+            heard = await transcribe(request, runtime, options_of(module), "moshi", admitted)
             return JSONResponse(list(_maps(heard.events)))
 
     return [
@@ -160,6 +160,7 @@ class Conversation:
                     await self._caller.say(codec.ready())
 
     async def _push(self, pcm: codec.Samples) -> None:
+        await self._caller.admitted.pay(len(pcm))
         self._received += len(pcm)
         try:
             await self._stream.push(pcm)

@@ -31,12 +31,12 @@ def routes(
         return {"id": name, "object": "model", "created": started, "owned_by": "vivavoce"}
 
     async def models(request: Request) -> Response:
-        with await gate.admit(request):
+        with await gate.admit(request, None, stream=False):
             names = dict.fromkeys(offer.name for offer in offers)
             return JSONResponse({"object": "list", "data": [described(name) for name in names]})
 
     async def model(request: Request) -> Response:
-        with await gate.admit(request):
+        with await gate.admit(request, None, stream=False):
             return JSONResponse(described(choose(offers, request.path_params["name"], lambda _: False).name))
 
     found: list[BaseRoute] = [

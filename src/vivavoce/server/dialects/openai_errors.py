@@ -31,6 +31,7 @@ CODES: dict[Fault, tuple[str, str]] = {  # type, code
     Fault.UNKNOWN_VOICE: (INVALID, "voice_not_found"),
     Fault.UNSUPPORTED: (INVALID, "unsupported_value"),
     Fault.UNPROCESSABLE: (INVALID, "unprocessable"),
+    Fault.QUOTA_EXCEEDED: ("insufficient_quota", "insufficient_quota"),
 }
 
 

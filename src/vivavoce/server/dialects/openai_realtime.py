@@ -80,13 +80,13 @@ class Realtime:
     async def talk(self, websocket: WebSocket) -> None:
         """One connection; what keeps it from a stream is told before the upgrade, with a status."""
         try:
-            admitted = await self._gate.admit(websocket)
-            offer = self._chosen(websocket)
+            admitted = await self._gate.admit(websocket, "stt")
         except StreamError as error:
             await websocket.send_denial_response(openai_errors.response(error))
             return
         with admitted:
             try:
+                offer = self._chosen(websocket)
                 stream = open_stream(offer.runtime, options_of(offer.module))
             except StreamError as error:
                 await websocket.send_denial_response(openai_errors.response(error))
@@ -246,6 +246,7 @@ class Conversation:
 
     async def _take(self, samples: Samples) -> None:
         if len(samples):
+            await self._caller.admitted.pay(len(samples))
             await self._stream.push(samples)
 
     async def _stopped(self, time: float, until: float | None = None) -> None:

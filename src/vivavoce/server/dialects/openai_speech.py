@@ -61,7 +61,7 @@ class Speech:
 
     async def __call__(self, request: Request) -> Response:
         """Raises StreamError."""
-        admitted = await self._gate.admit(request)
+        admitted = await self._gate.admit(request, "tts")
         return _Answer(request, admitted, self._speaking, self._settings)
 
 
@@ -85,7 +85,7 @@ class _Answer(Response):
                 check(stream, [order.text])
                 with Journal(stream, runtime.name, dialect=DIALECT, who=self._admitted.who) as journal:
                     client = Patient(send, self._settings.send_seconds)
-                    await answer(self._request, stream, [order.text], journal, client, _telling(order))
+                    await answer(self._request, stream, [order.text], journal, client, _telling(order), self._admitted)
             finally:
                 stream.close()
 

@@ -34,11 +34,11 @@ class Transcriptions:
 
     async def __call__(self, request: Request) -> Response:
         """Raises StreamError, InvalidAudioError, HTTPException."""
-        with await self._gate.admit(request) as admitted:
+        with await self._gate.admit(request, "stt") as admitted:
             asked = await wanted(request, self._hearing)
             if not asked.stream:
                 async with _closing(asked):
-                    heard = await transcribed(request, asked, admitted.who)
+                    heard = await transcribed(request, asked, admitted)
                     return written(asked, heard)
         return Streamed(request, admitted, asked, self._settings.send_seconds)
 
@@ -69,7 +69,7 @@ class Streamed(Response):
         with self._admitted:
             async with _closing(self._asked):
                 try:
-                    heard = await transcribed(self._request, self._asked, self._admitted.who, tell)
+                    heard = await transcribed(self._request, self._asked, self._admitted, tell)
                     text = "".join(event.text for event in heard.events if isinstance(event, Token))
                     chances = {"logprobs": logprobs(heard.events)} if self._asked.logprobs else {}
                     await say({"type": "transcript.text.done", "text": text, **chances})
@@ -93,11 +93,11 @@ class _closing:  # noqa: N801 (like contextlib's)
         await self._file.close()
 
 
-async def transcribed(request: Request, asked: Wanted, who: str, tell: Tell | None = None) -> Heard:
+async def transcribed(request: Request, asked: Wanted, admitted: Admitted, tell: Tell | None = None) -> Heard:
     """What the recording says. Raises as `upload.transcribe`."""
     module, runtime = asked.offer.module, asked.offer.runtime
     options = options_of(module, temperature=asked.temperature)
-    return await hear(request, asked.file.file, runtime, options, DIALECT, who, tell)
+    return await hear(request, asked.file.file, runtime, options, DIALECT, admitted, tell)
 
 
 def written(asked: Wanted, heard: Heard) -> Response:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from vivavoce.core import Fault, StreamError, VivavoceError
+from vivavoce.core import Fault, Speech, StreamError, VivavoceError
 from vivavoce.runtime import SpeechRuntime, SpeechStream
 from vivavoce.settings import ServeSettings, SpeechModule
 
@@ -36,7 +36,7 @@ def routes(module: SpeechModule, runtime: SpeechRuntime, gate: Gate, settings: S
     async def talk(websocket: WebSocket) -> None:
         asked = speech_wishes(websocket.query_params)
         try:
-            admitted = await gate.admit(websocket)
+            admitted = await gate.admit(websocket, "tts")
         except StreamError as error:
             await turn_away(websocket, error, gate)
             return
@@ -58,13 +58,13 @@ def routes(module: SpeechModule, runtime: SpeechRuntime, gate: Gate, settings: S
 
     async def post(request: Request) -> Response:
         try:
-            admitted = await gate.admit(request)
+            admitted = await gate.admit(request, "tts")
         except StreamError as error:
             return unauthorized(error, gate)
         return Speaker(request, admitted, module, runtime, settings)
 
     async def voices(request: Request) -> Response:
-        with await gate.admit(request):
+        with await gate.admit(request, "tts", stream=False):
             info = runtime.info
             if info is None:
                 raise StreamError(Fault.UNAVAILABLE)
@@ -122,6 +122,8 @@ class SpeechConversation:
     async def _speak(self) -> None:
         async for event in self._stream.events():
             self._journal.saw(event)
+            if isinstance(event, Speech):
+                await self._caller.admitted.pay(len(event.samples))
             message = self._loudspeaker.tell(event)
             if message is not None:
                 await self._caller.say(message)

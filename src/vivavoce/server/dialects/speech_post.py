@@ -153,7 +153,7 @@ class Speaker(Response):
                 with Journal(stream, self._runtime.name, dialect="post", who=self._admitted.who) as journal:
                     if order.streamed:
                         patient = Patient(send, self._send_seconds)
-                        await answer(self._request, stream, order.turns, journal, patient, _Wav())
+                        await answer(self._request, stream, order.turns, journal, patient, _Wav(), self._admitted)
                     else:
                         whole = await self._whole(stream, order, journal)
                         await whole(scope, receive, send)
@@ -169,6 +169,8 @@ class Speaker(Response):
         async def collect() -> None:
             async for event in stream.events():
                 journal.saw(event)
+                if isinstance(event, Speech):
+                    await self._admitted.pay(len(event.samples))
                 events.append(event)
 
         await first_of(collect(), say(stream, order.turns), watch(self._request))

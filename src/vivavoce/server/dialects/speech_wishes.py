@@ -9,10 +9,9 @@ from typing import Any, Literal, get_args
 
 from starlette.datastructures import QueryParams
 
-from vivavoce.core import Fault
+from vivavoce.core import Fault, Refused
 
 from ..credentials import QUERY_SECRETS
-from ..errors import Refused
 
 Format = Literal["Pcm", "PcmMessagePack", "OggOpus", "OggOpusMessagePack"]
 LARGEST_SEED = 2**64  # of moshi-server; ours have 63 bits

@@ -8,10 +8,11 @@ from typing import Protocol
 
 from starlette.requests import Request
 
-from vivavoce.core import Fault, SpeechEvent, StreamError, UnsupportedError
+from vivavoce.core import Fault, Speech, SpeechEvent, StreamError, UnsupportedError
 from vivavoce.runtime import SpeechStream
 
 from ..errors import Refused
+from ..gate import Admitted
 from ..journal import Journal
 from .caller import first_of
 from .patient import Patient, watch
@@ -58,7 +59,13 @@ async def say(stream: SpeechStream, turns: Sequence[str]) -> None:
 
 
 async def answer(
-    request: Request, stream: SpeechStream, turns: Sequence[str], journal: Journal, send: Patient, telling: Telling
+    request: Request,
+    stream: SpeechStream,
+    turns: Sequence[str],
+    journal: Journal,
+    send: Patient,
+    telling: Telling,
+    admitted: Admitted,
 ) -> None:
     """The whole answer. Raises StreamError for a fault, also when the client has gone."""
 
@@ -68,6 +75,8 @@ async def answer(
             await send.body(head)
         async for event in stream.events():
             journal.saw(event)
+            if isinstance(event, Speech):
+                await admitted.pay(len(event.samples))
             if data := telling.tell(event):
                 await send.body(data)
         await send.body(telling.end(), more=False)

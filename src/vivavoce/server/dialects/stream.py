@@ -13,12 +13,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from vivavoce.core import SAMPLE_RATE, Event, Fault, InvalidAudioError, StreamError
+from vivavoce.core import SAMPLE_RATE, Event, Fault, InvalidAudioError, Refused, StreamError
 from vivavoce.runtime import Runtime, Stream
 from vivavoce.settings import ServeSettings
 from vivavoce.settings.modules import Module
 
-from ..errors import Refused
 from ..gate import Gate
 from ..journal import Journal
 from . import stream_messages as messages
@@ -40,7 +39,7 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
     """/v1/stream and /v1/transcribe for the first module; for every one also with /LABEL behind."""
 
     async def talk(websocket: WebSocket) -> None:
-        with await gate.admit(websocket) as admitted:
+        with await gate.admit(websocket, "stt") as admitted:
             asked = wishes(websocket.query_params)
             stream = _open(asked, module, runtime)  # refused before the upgrade: with a status and Retry-After
             try:
@@ -60,9 +59,9 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
                 stream.close()
 
     async def post(request: Request) -> Response:
-        with await gate.admit(request) as admitted:
+        with await gate.admit(request, "stt") as admitted:
             refuse_form(request)
-            heard = await transcribe(request, runtime, options_of(module), "transcribe", admitted.who)
+            heard = await transcribe(request, runtime, options_of(module), "transcribe", admitted)
             transcript = heard.transcript
             maps = [messages.word_map(word) for word in transcript]
             return JSONResponse({"text": transcript.text, "words": maps, "duration": round(heard.seconds, 3)})
@@ -188,6 +187,7 @@ class Conversation:
         if not len(samples):
             return
         began = time.monotonic()
+        await self._caller.admitted.pay(len(samples))
         await self._stream.push(samples)
         waited = time.monotonic() - began > WAITED_SECONDS
         if self._asked.resume and (waited or self._stream.received - self._acknowledged >= SAMPLE_RATE):

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from vivavoce import audio
-from vivavoce.core import Event, Fault, InvalidAudioError, Transcript, TurnEnded, Vad, WordEnded, seconds
+from vivavoce.core import Event, Fault, InvalidAudioError, Refused, Transcript, TurnEnded, Vad, WordEnded, seconds
 from vivavoce.runtime import Runtime, Stream, StreamOptions
 
-from ..errors import Refused
+from ..gate import Admitted
 from ..journal import Journal
 from .caller import first_of
 from .opening import open_stream
@@ -50,7 +50,9 @@ def refuse_form(request: Request) -> None:
         raise Refused(Fault.INVALID_MESSAGE, "form", "the body must be the audio file itself, not a form", hint)
 
 
-async def transcribe(request: Request, runtime: Runtime, options: StreamOptions, dialect: str, who: str) -> Heard:
+async def transcribe(
+    request: Request, runtime: Runtime, options: StreamOptions, dialect: str, admitted: Admitted
+) -> Heard:
     """The words in the request's body.
 
     Raises StreamError CAPACITY (after a wait of 100 s) and whatever may befall a stream; InvalidAudioError for what is
@@ -60,7 +62,7 @@ async def transcribe(request: Request, runtime: Runtime, options: StreamOptions,
         size = await _store(request, file)
         if not size:
             raise InvalidAudioError("the body is empty (0 bytes); send an audio file")
-        return await hear(request, Path(file.name), runtime, options, dialect, who)
+        return await hear(request, Path(file.name), runtime, options, dialect, admitted)
 
 
 async def hear(
@@ -69,7 +71,7 @@ async def hear(
     runtime: Runtime,
     options: StreamOptions,
     dialect: str,
-    who: str,
+    admitted: Admitted,
     tell: Tell | None = None,
 ) -> Heard:
     """The words of a recording; `tell` gets every event as it comes. Raises as `transcribe`."""
@@ -77,8 +79,8 @@ async def hear(
     try:
         stream = await when_free(request, runtime, lambda: open_stream(runtime, options))
         try:
-            with Journal(stream, runtime.name, dialect=dialect, who=who) as journal:
-                return await _hear(request, stream, blocks, journal, tell)
+            with Journal(stream, runtime.name, dialect=dialect, who=admitted.who) as journal:
+                return await _hear(request, stream, blocks, journal, admitted, tell)
         finally:
             stream.close()
     finally:
@@ -94,7 +96,9 @@ async def _store(request: Request, file: IO[bytes]) -> int:
     return size
 
 
-async def _hear(request: Request, stream: Stream, blocks: audio.Blocks, journal: Journal, tell: Tell | None) -> Heard:
+async def _hear(
+    request: Request, stream: Stream, blocks: audio.Blocks, journal: Journal, admitted: Admitted, tell: Tell | None
+) -> Heard:
     events: list[Event] = []
 
     async def collect() -> None:
@@ -107,6 +111,7 @@ async def _hear(request: Request, stream: Stream, blocks: audio.Blocks, journal:
 
     async def feed() -> None:
         while (block := await _next(blocks)) is not None:
+            await admitted.pay(len(block))
             await stream.push(block)
         stream.end()
         await asyncio.Event().wait()  # for the last words

@@ -9,10 +9,9 @@ from typing import Any, get_args
 
 from starlette.datastructures import QueryParams
 
-from vivavoce.core import SAMPLE_RATE, Fault
+from vivavoce.core import SAMPLE_RATE, Fault, Refused
 
 from ..credentials import QUERY_SECRETS
-from ..errors import Refused
 from .sound import Format
 
 LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000  # Hz
