@@ -68,7 +68,9 @@ def _capacity() -> Figure:
     axes.plot(streams, finals, "s--", color=INK, label="end of speech to the last word, p95")
     axes.set_yscale("log")
     axes.set_ylabel("ms")
-    axes.set_xlabel(f"live streams of {last['model']} on {last['machine']}, {last['dtype']}; {last['capacity']} kept up")
+    axes.set_xlabel(
+        f"live streams of {last['model']} on {last['machine']}, {last['dtype']}; {last['capacity']} kept up"
+    )
     axes.axvline(last["capacity"], color=INK, lw=0.8, ls=":")
     for limit in FRAME_MS, FINAL_MS:
         _limit(axes, axes.axhline, limit)
