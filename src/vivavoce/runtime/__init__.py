@@ -10,9 +10,10 @@ from .speech_messages import SpeechInfo, SpeechSpec
 from .speech_runtime import SpeechRuntime
 from .speech_stream import SpeechStream
 from .stream import Stream
+from .vault import Vault
 
 AnyRuntime = Runtime | SpeechRuntime
 __all__ = [
     "AnyRuntime", "EngineSpec", "Limits", "Metrics", "ModelInfo", "Runtime", "SpeechInfo", "SpeechOptions",
-    "SpeechRuntime", "SpeechSpec", "SpeechStream", "Stream", "StreamOptions",
+    "SpeechRuntime", "SpeechSpec", "SpeechStream", "Stream", "StreamOptions", "Vault",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -24,6 +24,7 @@ class Backlog(Generic[E]):
         self._changed = asyncio.Event()
         self.closed = False
         self.error: StreamError | None = None  # why it was closed, unless the stream just ended
+        self._moved = False  # the reader may know events of another server that are not told again here yet
 
     @property
     def position(self) -> int:
@@ -32,7 +33,7 @@ class Backlog(Generic[E]):
 
     @property
     def unread(self) -> int:
-        return self._first + len(self._events) - self._next
+        return max(0, self._first + len(self._events) - self._next)
 
     @property
     def full(self) -> bool:
@@ -53,12 +54,22 @@ class Backlog(Generic[E]):
 
     def seek(self, after: int) -> None:
         """Read on behind the event of that number; StreamError(UNKNOWN_SESSION) when it is not here."""
-        if not self._first - 1 <= after <= self.position:
+        if not self._first - 1 <= after <= (after if self._moved else self.position):
             raise StreamError(
                 Fault.UNKNOWN_SESSION,
                 f"events {self._first} to {self.position} can be repeated, not what follows number {after}",
             )
-        self._next = after + 1
+        self._next = after + 1  # of a stream that moved perhaps ahead of what has been told here
+        self._moved = False
+
+    def contents(self) -> tuple[list[E], int]:
+        """The events that are kept, and the number of the oldest."""
+        return list(self._events), self._first
+
+    def move_in(self, events: Iterable[E], first: int, read: int) -> None:
+        """Go on with those of another server."""
+        self._events.extend(events)
+        self._first, self._next, self._moved = first, read + 1, True
 
     def take(self) -> E | None:
         """The next unread event, or None."""
@@ -66,7 +77,7 @@ class Backlog(Generic[E]):
             return None
         event = self._events[self._next - self._first]
         self._next += 1
-        while self._first < self._next - (self._bound if self._keep else 0):
+        while self._events and self._first < self._next - (self._bound if self._keep else 0):
             self._events.popleft()
             self._first += 1
         return event

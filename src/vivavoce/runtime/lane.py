@@ -19,6 +19,7 @@ from .engine_process import EngineProcess
 from .guest import Guest
 from .messages import Frame, ModelInfo, Open, Result, restore
 from .options import StreamOptions
+from .vault import Luggage
 
 Samples = NDArray[np.float32]
 AHEAD = 16  # frames of a stream on their way through the engine: a whole flush; the rest wait in the session
@@ -141,6 +142,31 @@ class Lane(Guest[Event]):
             self.backlog.add(event)
         self.feed()
         return events
+
+    # --- to another server ---
+
+    def pack(self) -> bytes:
+        """What another server needs to go on with the stream as it is now."""
+        events, first = self.backlog.contents()
+        luggage = Luggage(
+            self.options, self.session, self._history, list(self._sent), events, first, self.backlog.position,
+            self.received, self.asked, len(self.flushes), self.steps, self.created,
+        )  # fmt: skip
+        return luggage.pack(self._info.pieces)
+
+    @classmethod
+    def unpack(cls, id: str, data: bytes, info: ModelInfo, limits: Limits, fail: Callable[[StreamError], None]) -> Lane:
+        """A stream of another server, without a slot."""
+        luggage = Luggage.unpack(data, info.pieces)
+        lane = cls(id, luggage.options, info, limits, fail)
+        lane.session, lane._history, lane._sent = luggage.session, luggage.history, deque(luggage.sent)
+        lane.received, lane.asked, lane.steps = luggage.received, luggage.asked, luggage.steps
+        lane.flushes.extend([asyncio.get_running_loop().time()] * luggage.unanswered)
+        lane.created = luggage.created
+        lane.backlog.move_in(luggage.events, luggage.first, luggage.read)
+        if lane.session.ended:
+            lane.patience.end()
+        return lane
 
     def _begin_history(self, token: int) -> None:
         info = self._info

@@ -7,20 +7,25 @@ import asyncio
 from vivavoce.core import Fault, StreamError
 from vivavoce.settings.limits import Limits
 
-from .host import Host
+from .host import Host, refusal
 from .lane import Lane
 from .messages import EngineSpec, FromEngine, ModelInfo, Opened, Stepped
 from .metrics import Metrics
 from .options import StreamOptions
 from .stream import Stream
 from .tally import SttTally
+from .vault import Vault
 
 
 class Runtime(Host[Lane, ModelInfo]):
     """One model that hears, its engine process, and the streams that it serves."""
 
-    def __init__(self, spec: EngineSpec, limits: Limits, metrics: Metrics, name: str = "stt") -> None:
+    def __init__(
+        self, spec: EngineSpec, limits: Limits, metrics: Metrics, name: str = "stt", vault: Vault | None = None
+    ) -> None:
         super().__init__(spec, limits, metrics, name, "asr")
+        self._keeping = set[asyncio.Future[None]]()
+        self.vault = vault  # of streams that may go on at another server
 
     def open(self, options: StreamOptions | None = None) -> Stream:
         """A new stream. StreamError CAPACITY, OVERLOADED, UNAVAILABLE or GOING_AWAY, with `retry_after`;
@@ -45,6 +50,46 @@ class Runtime(Host[Lane, ModelInfo]):
         lane.parked = False
         lane.patience.come_back()
         return Stream(lane, self)
+
+    async def fetch(self, id: str) -> None:
+        """Bring a stream here that another server had; `resume` finds it then. StreamError as `open`."""
+        if self.vault is None or id in self._guests or (data := await self.vault.fetch(id)) is None:
+            return
+        info = self._must_take_streams()
+        if id in self._guests:  # somebody else was as quick
+            return
+        lane = Lane.unpack(id, data, info, self.limits, lambda error: self._fail(lane, error))
+        self._guests[id], self._tallies[id] = lane, SttTally(lane, self._metrics)
+        self._empty.clear()
+        if lane.finished:
+            lane.over()
+        else:
+            self._slots.take(lane)
+        lane.parked = True
+        lane.patience.leave()
+
+    async def secure(self, lane: Lane) -> None:
+        """Once this returns, the stream can go on elsewhere as it is now; without a vault it means nothing."""
+        if self.vault is not None and lane.resumable:
+            await self.vault.keep(lane.id, lane.pack())
+
+    async def move_out(self) -> None:
+        """No new streams; those that can be resumed are kept in the vault and told to go (GOING_AWAY)."""
+        assert self.vault is not None, "streams that move need a vault"
+        self._draining = True
+        for lane in [lane for lane in self._guests.values() if lane.resumable and not lane.backlog.closed]:
+            luggage = lane.pack()
+            self._fail(lane, refusal(Fault.GOING_AWAY))
+            await self.vault.keep(lane.id, luggage)
+
+    def park(self, guest: Lane) -> None:
+        """For `Handle.park`. With a vault the stream waits there: its caller may come back to another server."""
+        if self.vault is None or not guest.resumable or guest.backlog.error:
+            super().park(guest)
+            return
+        self._keeping.add(keeping := asyncio.ensure_future(self.vault.keep(guest.id, guest.pack())))
+        keeping.add_done_callback(self._keeping.discard)
+        self.close(guest)
 
     def _take(self, message: FromEngine) -> None:
         match message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,18 @@ from .lane import Lane
 from .options import StreamOptions
 
 
+class SttKeeper(Keeper, Protocol):
+    """A keeper whose streams may move."""
+
+    async def secure(self, lane: Lane) -> None: ...
+
+
 class Stream(Handle[Event]):
     """One caller's stream, made by `Runtime.open` and `Runtime.resume`."""
 
-    def __init__(self, lane: Lane, keeper: Keeper) -> None:
+    def __init__(self, lane: Lane, keeper: SttKeeper) -> None:
         super().__init__(lane, keeper)
-        self._lane = lane
+        self._lane, self._secure = lane, keeper.secure
 
     @property
     def options(self) -> StreamOptions:
@@ -60,6 +67,10 @@ class Stream(Handle[Event]):
         """Ask for everything said so far, now: `Flushed(id)` follows the last word. VivavoceError after `end`."""
         self._must_hold()
         self._lane.flush(id, asyncio.get_running_loop().time())
+
+    async def secure(self) -> None:
+        """Until another server could go on with the stream as it is now; at once without a vault."""
+        await self._secure(self._lane)
 
     def end(self) -> None:
         """No more audio will come; the last words follow."""

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vivavoce.core import FRAME_RATE, ExitCode
-from vivavoce.runtime import AnyRuntime, EngineSpec, Metrics, Runtime, SpeechRuntime, SpeechSpec
+from vivavoce.runtime import AnyRuntime, EngineSpec, Metrics, Runtime, SpeechRuntime, SpeechSpec, Vault
 from vivavoce.settings import ServeSettings
 from vivavoce.settings.modules import AnyModule, Module, SpeechModule
 
@@ -58,7 +58,7 @@ class Service:
     def __init__(self, settings: ServeSettings, listener: socket.socket, accounts: Accounts | None = None) -> None:
         metrics = Metrics()
         self._settings, self._listener = settings, listener
-        self._runtimes = {module.label: _runtime(module, settings, metrics) for module in settings.served}
+        self._runtimes = {module.label: runtime_of(module, settings, metrics) for module in settings.served}
         app = create_app(settings, self._runtimes, metrics, accounts)
         self._meter = app.state.meter
         self._status = app.state.status
@@ -122,10 +122,11 @@ class Service:
         logger.info("Drained")
 
 
-def _runtime(module: AnyModule, settings: ServeSettings, metrics: Metrics) -> AnyRuntime:
+def runtime_of(module: AnyModule, settings: ServeSettings, metrics: Metrics, vault: Vault | None = None) -> AnyRuntime:
+    """What runs a module, to be started; streams of speech to text may move to other servers over the vault."""
     if isinstance(module, SpeechModule):
         return SpeechRuntime(speech_spec(module), settings.limits, metrics, module.label)
-    return Runtime(engine_spec(module), settings.limits, metrics, module.label)
+    return Runtime(engine_spec(module), settings.limits, metrics, module.label, vault)
 
 
 def engine_spec(module: Module) -> EngineSpec:

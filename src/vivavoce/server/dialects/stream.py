@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from vivavoce.core import SAMPLE_RATE, Event, Fault, InvalidAudioError, Refused, StreamError
+from vivavoce.core import SAMPLE_RATE, Event, Fault, Flushed, InvalidAudioError, Refused, StreamError
 from vivavoce.runtime import Runtime, Stream
 from vivavoce.settings import ServeSettings
 from vivavoce.settings.modules import Module
@@ -31,6 +31,7 @@ from .wishes import Wishes, wishes
 logger = logging.getLogger(__name__)
 LEGACY_END = b"EOS"  # a whole binary message
 MOST_BAD_MESSAGES = 20  # in a row
+SECURED_SECONDS = 5  # of audio between two copies for another server; so much the client keeps
 WAITED_SECONDS = 0.05  # a push that took longer had to wait for room
 DELIBERATE = (1000, 1001)  # close codes of a client that does not mean to come back
 
@@ -41,6 +42,8 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
     async def talk(websocket: WebSocket) -> None:
         with await gate.admit(websocket, "stt") as admitted:
             asked = wishes(websocket.query_params)
+            if asked.session is not None:
+                await runtime.fetch(asked.session)
             stream = _open(asked, module, runtime)  # refused before the upgrade: with a status and Retry-After
             try:
                 events = stream.events(asked.seq if asked.session else None)
@@ -102,6 +105,7 @@ class Conversation:
         assert runtime.info, "a stream was opened on a model that is not loaded"
         self._caller, self._stream, self._asked, self._journal = caller, stream, asked, journal
         self._model, self._ping_seconds = runtime.info.name, settings.ping_seconds
+        self._moves = runtime.vault is not None
         self._idle = min(asked.idle, settings.idle_seconds) if settings.idle_seconds else None
         self._sound = sound(asked.format, asked.sample_rate)
         self._acknowledged = stream.received
@@ -189,9 +193,12 @@ class Conversation:
         began = time.monotonic()
         await self._caller.admitted.pay(len(samples))
         await self._stream.push(samples)
-        waited = time.monotonic() - began > WAITED_SECONDS
-        if self._asked.resume and (waited or self._stream.received - self._acknowledged >= SAMPLE_RATE):
-            self._acknowledged = self._stream.received
+        waited = time.monotonic() - began > WAITED_SECONDS and not self._moves
+        every = SECURED_SECONDS * SAMPLE_RATE if self._moves else SAMPLE_RATE
+        if self._asked.resume and (waited or self._stream.received - self._acknowledged >= every):
+            received = self._stream.received
+            await self._stream.secure()  # what is acknowledged, the client forgets
+            self._acknowledged = received
             await self._say({"type": "ack", "samples": self._acknowledged * self._asked.sample_rate // SAMPLE_RATE})
 
     async def _complain(self, error: StreamError) -> None:
@@ -213,6 +220,8 @@ class Conversation:
     async def _speak(self, events: AsyncIterator[Event]) -> None:
         async for event in events:
             self._journal.saw(event)
+            if isinstance(event, Flushed):  # the client forgets that it asked
+                await self._stream.secure()
             if message := messages.event(event, self._asked):
                 if self._asked.resume:
                     message["seq"] = self._stream.position

@@ -1,0 +1,58 @@
+"""A real Ray cluster of this machine: live streams on two replicas that die, go and come."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ..example import EXAMPLE, WORDS
+from . import DEPLOY, free_port
+
+FILES = DEPLOY / "ray"
+LOOPS = 3  # of the recording, 35 s
+
+
+@pytest.mark.slow  # some two minutes
+def test_forty_live_streams_lose_no_word_whatever_happens_to_the_replicas() -> None:
+    """One replica's engine is killed, then the other replica; one is drained, and another comes."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VIVAVOCE_", "RAY_"))}
+    environment |= {
+        "PYTHONPATH": os.pathsep.join([str(FILES), *sys.path]),
+        "STREAMS": "40",
+        "LOOPS": str(LOOPS),
+        "EXAMPLE": str(EXAMPLE),
+        "PORT": str(free_port()),
+        "VIVAVOCE_SLOTS": "40",
+        "VIVAVOCE_TTS_MODEL": "none",
+        "VIVAVOCE_LOAD_LIMIT": "0",  # a slow machine is to be late, not to refuse
+        "VIVAVOCE_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    command = [sys.executable, str(Path(__file__).with_name("ray_cluster.py"))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-5000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["events"] == ["engine killed", "replica killed", "scaled down", "scaled up"]
+    assert told["replicas"] == 2
+    for stream in told["streams"]:
+        assert (stream["words"], stream["gaps"], stream["error"]) == (WORDS * LOOPS, [], None)
+    moved = [stream for stream in told["streams"] if len(stream["connections"]) > 1]
+    assert moved and all(all(stream["connections"][1:]) for stream in moved), "each reconnection went on where it was"
+
+
+def test_the_manifest_of_kuberay_serves_the_application() -> None:
+    """Its own schema is the operator's, which no registry here has; what it names exists."""
+    manifest = yaml.safe_load((FILES / "rayservice.yaml").read_text())
+    assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayService")
+    (application,) = yaml.safe_load(manifest["spec"]["serveConfigV2"])["applications"]
+    module, _, name = application["import_path"].partition(":")
+    assert f"\n{name} = " in (FILES / f"{module}.py").read_text()
+    (group,) = manifest["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert group["minReplicas"] == 0
