@@ -86,20 +86,20 @@ def stepper_of(path: str, request: pytest.FixtureRequest) -> StepperOf:
 
 
 def encoder_of(path: str, request: pytest.FixtureRequest) -> EncoderOf:
-    """PyTorch, or the kernels in fp32 on the instruction set that `path` names, with one thread."""
+    """PyTorch, or the kernels on the instruction set that `path` names, with one thread, in bf16 where it rounds."""
     if path == "pytorch":
         return PlainEncoder
     kernels: Library = request.getfixturevalue("kernels")
-    isa = path.partition(" ")[2] or None
+    precision, isa = PRECISIONS["bfloat16" if path in ROUNDED else "float32"], path.partition(" ")[2] or None
 
     def native(mimi: Mimi, slots: int, frames: int) -> Encoder:
-        return NativeEncoder(kernels, mimi, slots, frames, isa=isa)
+        return NativeEncoder(kernels, mimi, slots, frames, precision, isa=isa)
 
     return native
 
 
 def decoder_of(path: str, request: pytest.FixtureRequest) -> DecoderOf:
-    """Likewise."""
+    """Likewise, in fp32 always."""
     if path == "pytorch":
         return PlainDecoder
     kernels: Library = request.getfixturevalue("kernels")

@@ -28,6 +28,8 @@ from .conftest import MIMI
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.flac"
 FRAMES = 3  # of a call at most
+F32, BF16 = (Precision(format, format) for format in (Format.FLOAT32, Format.BFLOAT16))
+KINDS = pytest.mark.parametrize("precision", [F32, BF16], ids=["float32", "bfloat16"])
 
 
 @st.composite
@@ -136,12 +138,36 @@ def test_any_shape_gives_pytorchs_audio_on_every_instruction_set(
             torch.testing.assert_close(audio, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-4)
 
 
-def test_neither_neighbours_nor_frames_at_once_nor_threads_change_a_bit(kernels: Library) -> None:
+@given(config=shapes(), seed=st.integers(0, 9))
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_any_shape_in_bf16_hears_and_says_nearly_the_same_on_every_instruction_set(
+    kernels: Library, config: MimiConfig, seed: int
+) -> None:
+    """Audio within some hundredths of fp32's, which 8 bits of a number give after so many layers; and most first codes."""
+    mimi, rng = codec(config, seed), np.random.default_rng(seed)
+    plain = PlainEncoder(mimi, 3, FRAMES), PlainDecoder(mimi, 3, FRAMES)
+    halves = NativeEncoder, NativeDecoder
+    natives = [[half(kernels, mimi, 3, FRAMES, BF16, isa=isa) for half in halves] for isa in kernels.isas]
+    same = [0.0 for _ in natives]
+    heard = 0
+    for rows, sound in some_calls(config, 3, 8, seed):
+        codes = torch.from_numpy(rng.integers(0, config.bins, (len(sound), sound.shape[1] // config.frame_size, 2)))
+        first, expected = plain[0].encode(rows, sound, 1), plain[1].decode(rows, codes)
+        heard += first.numel()
+        for index, (encoder, decoder) in enumerate(natives):
+            audio = decoder.decode(rows, codes)
+            assert float((audio - expected).norm()) <= 0.05 * float(expected.norm())
+            same[index] += float((encoder.encode(rows, sound, 1) == first).sum())
+    assert min(same) >= 0.7 * heard
+
+
+@KINDS
+def test_neither_neighbours_nor_frames_at_once_nor_threads_change_a_bit(kernels: Library, precision: Precision) -> None:
     """Compared are the rings, which hold what the last digit of every layer has made."""
     mimi = codec(MIMI)
     for isa in kernels.isas:
-        together = NativeEncoder(kernels, mimi, 7, 4, threads=2, isa=isa)
-        alone = NativeEncoder(kernels, mimi, 1, 4, isa=isa)
+        together = NativeEncoder(kernels, mimi, 7, 4, precision, threads=2, isa=isa)
+        alone = NativeEncoder(kernels, mimi, 1, 4, precision, isa=isa)
         sound = torch.randn(7, 12 * MIMI.frame_size, generator=torch.Generator().manual_seed(0))
         whole = [together.encode(Rows(range(7)), part, 5) for part in sound.split(4 * MIMI.frame_size, 1)]
         single = [alone.encode(Rows([0]), part[5:6], 5) for part in sound.split(MIMI.frame_size, 1)]
@@ -153,12 +179,13 @@ def test_neither_neighbours_nor_frames_at_once_nor_threads_change_a_bit(kernels:
         assert torch.equal(alone._memory.tails[0], together._memory.tails[5])
 
 
-def test_neither_neighbours_nor_threads_change_a_bit_of_the_audio(kernels: Library) -> None:
+@KINDS
+def test_neither_neighbours_nor_threads_change_a_bit_of_the_audio(kernels: Library, precision: Precision) -> None:
     mimi = codec(MIMI)
     codes = torch.randint(MIMI.bins, (7, 12, 5), generator=torch.Generator().manual_seed(0))
     for isa in kernels.isas:
-        together = NativeDecoder(kernels, mimi, 7, 4, threads=2, isa=isa)
-        alone = NativeDecoder(kernels, mimi, 1, 4, isa=isa)
+        together = NativeDecoder(kernels, mimi, 7, 4, precision, threads=2, isa=isa)
+        alone = NativeDecoder(kernels, mimi, 1, 4, precision, isa=isa)
         whole = [together.decode(Rows(range(7)), part) for part in codes.split(4, 1)]
         single = [alone.decode(Rows([0]), part[5:6]) for part in codes.split(1, 1)]
         assert torch.equal(torch.cat(whole, 1)[5:6], torch.cat(single, 1))

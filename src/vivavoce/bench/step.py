@@ -23,7 +23,6 @@ from ..checkpoints.random import random_models
 from ..checkpoints.random_tts import TTS_SHAPES
 from ..core import FRAME_SIZE
 from ..engine import SttEngine
-from ..engine.stepper import fastest
 from ..nn.lm import Lm
 from ..nn.mimi import Mimi
 from .peer import moshi_info as moshi_info
@@ -118,7 +117,7 @@ def _vocabulary(size: int) -> tuple[tuple[str, ...], bytes]:
 
 
 def _our_step(mimi: Mimi, lm: Lm, packed: str | None, batch: int) -> Callable[[], object]:
-    engine = SttEngine(mimi, lm, batch, partial(fastest, packed=packed))
+    engine = SttEngine.fastest(mimi, lm, batch, packed)
     for slot in range(batch):
         engine.open(slot)
     # Full context: every later step attends over all of it.

@@ -13,6 +13,8 @@ from vivavoce.nn.rows import Rows
 
 from .kernels.codec import NativeDecoder, NativeEncoder, can_code
 from .kernels.library import library
+from .kernels.packing import Format
+from .kernels.weights import Precision
 
 
 class Encoder(Protocol):
@@ -102,13 +104,17 @@ class PlainDecoder:
         self._state.reset(slot)
 
 
-def fastest_encoder(mimi: Mimi, slots: int, frames: int) -> Encoder:
-    """Native code where it can be, with at most as many threads as PyTorch uses."""
+def fastest_encoder(mimi: Mimi, slots: int, frames: int, *, rounded: bool = False) -> Encoder:
+    """Native code where it can be, with at most as many threads as PyTorch uses.
+
+    `rounded`: weights and what meets them in bf16, but for the choice of codes, which is exact of what is then heard.
+    """
     kernels = library() if can_code(mimi) else None
     if kernels is None:
         return PlainEncoder(mimi, slots, frames)
     threads = _threads(mimi.encoder, mimi.encoder_transformer, mimi.quantizer)
-    return NativeEncoder(kernels, mimi, slots, frames, threads=threads)
+    precision = Precision(*[Format.BFLOAT16 if rounded else Format.FLOAT32] * 2)
+    return NativeEncoder(kernels, mimi, slots, frames, precision, threads)
 
 
 def fastest_decoder(mimi: Mimi, slots: int, frames: int) -> Decoder:

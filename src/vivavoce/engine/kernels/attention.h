@@ -91,14 +91,15 @@ static inline Inputs packed_row(int format, const float* x, int count, uint8_t* 
     return row;
 }
 
-// One row times blocks of a ring's half; of INT8, in units of x's unit and the ring's scales.
+// One row times blocks of a ring's half; of INT8, in units of x's unit and the ring's scales. Of keys the lines of
+// the next tile are asked for meanwhile, of values those of some steps later, which is the order of the memory.
 template <int NB>
 static inline void ring_tile(int format, const Lines& w, int block, const Inputs& x, float* out) {
-    const uint8_t* line = w.data + block * w.block;
-    if (format == FLOAT32) return plain_tile<Float32, 1, NB>(w, block, x, 0, line, out);
-    if (format == BFLOAT16) return plain_tile<Bfloat16, 1, NB>(w, block, x, 0, line, out);
+    const uint8_t* ahead = w.data + block * w.block + (w.block > w.step ? NB * w.block : 8 * w.step);
+    if (format == FLOAT32) return plain_tile<Float32, 1, NB>(w, block, x, 0, ahead, out);
+    if (format == BFLOAT16) return plain_tile<Bfloat16, 1, NB>(w, block, x, 0, ahead, out);
     alignas(64) float both[2 * NB * CHANNELS];
-    plain_tile<Int8, 2, NB>(w, block, x, 0, line, both);
+    plain_tile<Int8, 2, NB>(w, block, x, 0, ahead, both);
     const Ints high = all(128 * (int32_t)x.sums[0]), low = all(128 * (int32_t)x.sums[1]);
     for (int i = 0; i < NB * CHANNELS; i += LANES) {
         Floats h = converted(load<Ints>(both + i) - high), l = converted(load<Ints>(both + NB * CHANNELS + i) - low);
@@ -107,16 +108,25 @@ static inline void ring_tile(int format, const Lines& w, int block, const Inputs
 }
 
 static inline void ring_product(int format, const Lines& w, int from, int to, const Inputs& x, float* out) {
-    for (; to - from >= BLOCKS; from += BLOCKS, out += BLOCKS * CHANNELS) ring_tile<BLOCKS>(format, w, from, x, out);
+    for (; to - from >= RING; from += RING, out += RING * CHANNELS) ring_tile<RING>(format, w, from, x, out);
+    if constexpr (RING > BLOCKS)
+        for (; to - from >= BLOCKS; from += BLOCKS, out += BLOCKS * CHANNELS) ring_tile<BLOCKS>(format, w, from, x, out);
     for (; from < to; from++, out += CHANNELS) ring_tile<1>(format, w, from, x, out);
 }
 
-// Scores [16 of every block] to e^(score - most) where the place is seen and 0 elsewhere; returns their sum.
-static inline float soften(float* scores, int from, int to, int first, int seen, int capacity) {
+// Scores [16 of every block] to e^(score - most) where the place is seen and 0 elsewhere; returns their sum. Meanwhile the
+// lines from `ahead` on are asked for, two for each vector of scores.
+static inline float soften(float* scores, int from, int to, int first, int seen, int capacity, const uint8_t* ahead) {
     Floats most = all(-__builtin_inff());
     Ints count;
     for (int j = 0; j < LANES; j++) count[j] = j;
+    const auto ask = [&] {
+        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead + LINE);
+        ahead += 2 * LINE;
+    };
     for (int i = 0; i < to - from; i += LANES) {
+        ask();
         const Ints place = count + (from + i), back = place - first, after = choose(back < 0, back + capacity, back);
         const Ints visible = (place < capacity) & (after < seen);
         const Floats score = choose(visible, load<Floats>(scores + i), all(-__builtin_inff()));
@@ -126,6 +136,7 @@ static inline float soften(float* scores, int from, int to, int first, int seen,
     const float top = largest(most);
     Floats total{};
     for (int i = 0; i < to - from; i += LANES) {
+        ask();
         const Floats score = load<Floats>(scores + i), share = exponential(score - top);
         const Floats kept = choose(score == all(-__builtin_inff()), Floats{}, share);
         store(scores + i, kept);
@@ -151,13 +162,13 @@ static inline void attend(const Ring& ring, const float* query, int64_t position
     if (format == INT8)
         for (int i = 0; i < places; i += LANES)
             store(scores + i, load<Floats>(scores + i) * load<Floats>(ring.key_scales + from * CHANNELS + i) * unit);
-    const float total = soften(scores, from * CHANNELS, to * CHANNELS, first, seen, ring.capacity);
+    const uint8_t* values = ring.values + (int64_t)from * CHANNELS * width * size;
+    const float total = soften(scores, from * CHANNELS, to * CHANNELS, first, seen, ring.capacity, values);
 
     if (format == INT8)
         for (int i = 0; i < places; i += LANES)
             store(scores + i, load<Floats>(scores + i) * load<Floats>(ring.value_scales + from * CHANNELS + i));
     const Inputs shares = packed_row(format, scores, places, packed, sums, &unit);
-    const uint8_t* values = ring.values + (int64_t)from * CHANNELS * width * size;
     ring_product(format, {values, line, width / CHANNELS * line, places / p}, 0, width / CHANNELS, shares, out);
     const float scale = (format == INT8 ? unit : 1) / total;
     for (int i = 0; i < width; i += LANES) store(out + i, load<Floats>(out + i) * scale);

@@ -12,6 +12,7 @@ struct Conv {
     int32_t tail;       // where they lie among the tails of a slot
     int32_t width;      // numbers of a row of results; behind them lies padding, up to w.outputs
     int32_t rows;       // of a frame
+    int32_t buffer;     // format of the numbers in that memory: FLOAT32, or BFLOAT16 as the matrix
 };
 
 struct CodecLayer {

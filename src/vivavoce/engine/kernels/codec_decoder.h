@@ -77,11 +77,12 @@ struct Decoding {
         if (team.thread == 0) {
             const float* x = step.joined_of(stream) + frame * numbers;
             begin_with_tail(stage[0], tails, lane.loud);
+            const Window loud = window_of(stage[0], lane.loud);
             for (int64_t i = 0; i < numbers; i += LANES) {
                 const int left = numbers - i < LANES ? (int)(numbers - i) : LANES;
                 const Floats v = load<Floats>(x + i);
                 store_some(lane.x + i, v, left);
-                store_some(lane.loud + stage[0].kept + i, elu(v), left);
+                loud.put(stage[0].kept + i, elu(v), left);
             }
         }
         team.wait();

@@ -78,6 +78,7 @@ struct Encoding {
 
     void run() const {
         hear_all();
+        lap(step.thread, WIDE);
         narrow();
         step.transform();
         const int dim = step.dim, width = step.width;

@@ -83,5 +83,6 @@ static void quantise(const CodecStepping& step, const Quantiser& quantiser, cons
             if (q > 0) step.put_row(book.w, r, width, row);
         }
         step.wait();
+        lap(step.thread, QUANTISER);
     }
 }

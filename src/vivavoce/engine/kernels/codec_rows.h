@@ -44,3 +44,19 @@ static inline void store_some(float* to, Floats v, int count) {
     if (count >= LANES) return store(to, v);
     __builtin_memcpy(to, &v, (size_t)count * 4);
 }
+
+// Numbers in one of the formats that a window may have.
+struct Window {
+    uint8_t* const data;
+    const int format;
+
+    int size() const { return format == FLOAT32 ? 4 : 2; }
+    uint8_t* at(int64_t index) const { return data + index * size(); }
+    void put(int64_t index, Floats v, int count) const {
+        if (format == FLOAT32) return store_some((float*)at(index), v, count);
+        if (count >= LANES) return narrow_bfloat16(v, (uint16_t*)at(index));
+        uint16_t halves[LANES];
+        narrow_bfloat16(v, halves);
+        __builtin_memcpy(at(index), halves, (size_t)count * 2);
+    }
+};

@@ -70,6 +70,7 @@ struct CodecStepping : Part {
                 put(row / each, at + i, load<Floats>(values + (i - from)) + load<Floats>(c.bias + i), to - i);
         });
         wait();
+        lap(thread, NARROW);
     }
 
     void activate(const Matrix& w, const Inputs& x) const {

@@ -10,7 +10,9 @@ from .structures import Fields, Matrix, Workspace
 
 class Conv(Structure):
     _fields_: ClassVar[Fields] = [
-        ("w", Matrix), ("bias", c_void_p), *((name, c_int32) for name in ("step", "kept", "tail", "width", "rows")),
+        ("w", Matrix), ("bias", c_void_p), *((name, c_int32) for name in (
+            "step", "kept", "tail", "width", "rows", "buffer",
+        )),
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -37,9 +37,9 @@ class Weights(Packer):
         self.widest = max(self.widest, struct.inputs, struct.outputs)
         return struct
 
-    def matrix_alone(self, weight: Tensor) -> Matrix:
+    def matrix_alone(self, weight: Tensor, format: Format) -> Matrix:
         """One whose rows are windows of a buffer, as they are."""
-        return self.matrix(weight, Format.FLOAT32, 1)
+        return self.matrix(weight, format, 1)
 
     def array(self, structs: Sequence[ctypes.Structure]) -> int:
         array = (type(structs[0]) * len(structs))(*structs)
@@ -79,15 +79,21 @@ class Convolutions:
         self.region = 0  # numbers of the largest buffer of a frame of those that are taken alone
         self._joined = list[structures.Conv]()
 
-    def alone(self, kernel: Kernel, rows: int) -> None:
-        """One that a thread takes a stream at a time: `rows` moments a frame, several in a row where it is narrow."""
+    def alone(self, kernel: Kernel, rows: int, exact: bool = False) -> None:
+        """One that a thread takes a stream at a time: `rows` moments a frame, several in a row where it is narrow.
+
+        An `exact` one hears or says samples, and is fp32 in every precision: its arithmetic is hardly any.
+        """
         fold = _moments(len(kernel.weight), rows)
-        made = self._add(kernel, _folded(kernel, fold), rows // fold, fold, self._weights.matrix_alone)
+        format = Format.FLOAT32 if exact else min(self._weights.format, Format.BFLOAT16)
+        matrix = self._weights.matrix_alone(_folded(kernel, fold), format)
+        made = self._add(kernel, matrix, rows // fold, fold, format)
         self.region = max(self.region, made.kept + made.rows * made.step, made.rows * made.width)
 
     def together(self, kernel: Kernel, rows: int) -> None:
         """One whose rows, of all streams, are taken together."""
-        self._joined.append(self._add(kernel, kernel.weight.flatten(1), rows, 1, self._weights.matrix))
+        matrix = self._weights.matrix(kernel.weight.flatten(1))
+        self._joined.append(self._add(kernel, matrix, rows, 1, Format.FLOAT32))
 
     def joined(self, frames: int) -> int:
         """Numbers of the largest buffer of those that are taken together, for a stream's frames."""
@@ -98,14 +104,13 @@ class Convolutions:
         at, self.tail_size = self.tail_size, self.tail_size + numbers
         return at
 
-    def _add(
-        self, kernel: Kernel, weight: Tensor, rows: int, fold: int, matrix: Callable[[Tensor], Matrix]
-    ) -> structures.Conv:
+    def _add(self, kernel: Kernel, matrix: Matrix, rows: int, fold: int, buffer: Format) -> structures.Conv:
         length, inputs = kernel.weight.shape[1:]
         kept = (length - kernel.stride) * inputs
         bias = self._weights.vector(kernel.bias.repeat(fold))
         step = kernel.stride * inputs * fold
-        made = structures.Conv(matrix(weight), bias, step, kept, self.tail(kept), len(weight), rows)
+        width = fold * len(kernel.weight)
+        made = structures.Conv(matrix, bias, step, kept, self.tail(kept), width, rows, buffer)
         self.structs.append(made)
         return made
 
@@ -128,7 +133,7 @@ def encoder(weights: Weights, mimi: Mimi) -> tuple[structures.Encoder, Convoluti
     config, chain = mimi.config, Convolutions(weights)
     first, *blocks, last = mimi.encoder.blocks
     rows = config.frame_size
-    chain.alone(Kernel.of(cast("CausalConv1d", first)), rows)
+    chain.alone(Kernel.of(cast("CausalConv1d", first)), rows, exact=True)
     for block in blocks:
         if isinstance(block, Residual):
             _residual(chain, block, rows)
@@ -161,7 +166,7 @@ def decoder(weights: Weights, mimi: Mimi) -> tuple[structures.Decoder, Convoluti
         (chain.together if block is blocks[0] else chain.alone)(Kernel.transposed(up), rows)
         rows *= up.stride
         chain.region = max(chain.region, rows * up.outputs)
-    chain.alone(Kernel.of(cast("CausalConv1d", last)), rows)
+    chain.alone(Kernel.of(cast("CausalConv1d", last)), rows, exact=True)
     width = padded(config.codebook_dim, CHANNELS)
     halves = mimi.quantizer.semantic, mimi.quantizer.acoustic
     entries = [weights.table(_wide(book)) for half in halves for book in half.codebooks]  # addresses

@@ -1,5 +1,6 @@
 // The threads of a step: the caller and its helpers, who sleep between steps and spin, yielding, within one.
 #include "crew.h"
+#include "laps.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -121,3 +122,27 @@ void crew_dismiss(Crew* crew) { delete crew; }
 int crew_size(const Crew* crew) { return crew->threads; }
 void crew_run(Crew* crew, Task what, const void* with) { crew->run(what, with); }
 void crew_wait(Crew* crew) { crew->wait(); }
+
+#ifdef WITH_LAPS
+#include <time.h>
+namespace {
+double spent[LAPS], last;
+double clock_now() {
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+}  // namespace
+
+void crew_lap(int part) {
+    const double now = clock_now();
+    spent[part] += now - last;
+    last = now;
+}
+
+// Seconds of every part since the last call, which begins to count anew.
+extern "C" __attribute__((visibility("default"))) void vivavoce_laps(double* to) {
+    for (int i = 0; i < LAPS; i++) to[i] = spent[i], spent[i] = 0;
+    last = clock_now();
+}
+#endif

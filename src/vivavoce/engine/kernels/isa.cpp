@@ -4,6 +4,7 @@
 #include "codec.h"
 #include "crew.h"
 #include "depformer.h"
+#include "laps.h"
 
 namespace {
 #include "vector.h"

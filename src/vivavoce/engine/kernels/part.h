@@ -51,6 +51,7 @@ struct Part {
                  work.sums + row * groups);
         }
         wait();
+        lap(thread, PACKING);
         return {work.packed, bytes, work.scales, work.sums, groups};
     }
 
@@ -58,6 +59,7 @@ struct Part {
         const Range my = mine(w.outputs / CHANNELS / unit);
         product(w, x, rows, my.from * unit, my.to * unit, sink);
         wait();
+        lap(thread, PRODUCTS);
     }
 
     void store_into(float* to, int stride, const Matrix& w, const Inputs& x) const {

@@ -65,8 +65,7 @@ static inline void pack(const float* x, int format, int inputs, uint8_t* out, fl
     if (format == FLOAT32) {
         __builtin_memcpy(out, x, (size_t)inputs * 4);
     } else if (format == BFLOAT16) {
-        uint16_t* to = (uint16_t*)out;
-        for (int i = 0; i < inputs; i++) to[i] = to_bfloat16(x[i]);
+        for (int i = 0; i < inputs; i += LANES) narrow_bfloat16(load<Floats>(x + i), (uint16_t*)out + i);
     } else {
         const int group = format == INT4 ? GROUP : inputs;
         for (int g = 0; g * group < inputs; g++) {

@@ -52,6 +52,7 @@ struct Stepping : Part {
 
     void run() const {
         embed();
+        lap(thread, EMBEDDING);
         for (int i = 0; i < model.layer_count; i++) {
             const Layer& layer = model.layers[i];
             store_into(work.wide, work.widest, layer.qkv, packed(work.hidden, width, layer.norm1, layer.qkv));

@@ -48,4 +48,5 @@ static inline void attend_turned(const Part& part, const M& model, const Memory&
         }
     }
     part.wait();
+    lap(part.thread, ATTENTION);
 }

@@ -7,11 +7,11 @@
 #endif
 
 #if defined(__AVX512F__)
-constexpr int LANES = 16, ROWS = 6, BLOCKS = 4;  // 24 accumulators of 32 registers
+constexpr int LANES = 16, ROWS = 6, BLOCKS = 4, RING = 8;  // 24 accumulators of 32 registers, 16 over a ring
 #elif defined(__AVX2__)
-constexpr int LANES = 8, ROWS = 3, BLOCKS = 2;   // 12 of 16
+constexpr int LANES = 8, ROWS = 3, BLOCKS = 2, RING = 2;   // 12 of 16
 #else
-constexpr int LANES = 4, ROWS = 2, BLOCKS = 1;   // SSE2 and NEON: 8 of 16
+constexpr int LANES = 4, ROWS = 2, BLOCKS = 1, RING = 1;   // SSE2 and NEON: 8 of 16
 #endif
 constexpr int PARTS = CHANNELS / LANES;  // vectors of a block
 
@@ -83,6 +83,11 @@ static inline uint16_t to_bfloat16(float x) {
     uint32_t u;
     __builtin_memcpy(&u, &x, 4);
     return (uint16_t)((u + 0x7FFF + ((u >> 16) & 1)) >> 16);
+}
+static inline void narrow_bfloat16(Floats v, uint16_t* to) {  // likewise, of a whole vector
+    typedef uint16_t Halves __attribute__((vector_size(LANES * 2)));
+    const Ints u = bits(v);
+    store(to, __builtin_convertvector((u + 0x7FFF + ((u >> 16) & 1)) >> 16, Halves));
 }
 static inline float from_bfloat16(uint16_t x) {
     uint32_t u = (uint32_t)x << 16;
