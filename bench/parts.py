@@ -2,9 +2,9 @@
 
     python bench/parts.py --dtype int8 --batch 1,8,16 --threads 2
 
-The native kernels are built once more with clocks between their parts (`laps.h`), and step the 1B shape with random weights at
-full context. Of each part: milliseconds, medians.
-The peaks are measured in the same run (`bench/peaks.cpp`).
+The native kernels are built once more with clocks between their parts (`laps.h`), and step a shape with random weights
+at full context; milliseconds, medians. Products are those of matrices, the choice of codes what the quantiser does
+besides; the wide part is the codec's convolutions but for the last. Peaks are of the same run (`bench/peaks.cpp`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from vivavoce.engine.kernels.codec import NativeEncoder
 from vivavoce.engine.kernels.library import Library
 from vivavoce.engine.kernels.lm import NativeLm, Precision
 from vivavoce.engine.kernels.packing import Format
+from vivavoce.nn.lm import LmConfig
 from vivavoce.nn.rows import Rows
 
 PARTS = (
@@ -45,6 +46,7 @@ PRECISIONS = {
     "int4": (Format.INT4, Format.INT8),
 }
 STEPS = 9
+FULL = 10_000  # a position beyond any context
 
 
 class Clocked:
@@ -87,22 +89,34 @@ def main() -> None:
     native = NativeLm(clocked.library, lm, max(batches), 1, Precision(*PRECISIONS[asked.dtype]), asked.threads)
     fill(*native.heard, *codec._memory.rings.tensors)
     for batch in batches:
-        rows = Rows(range(batch))
-        audio = torch.randn(batch, FRAME_SIZE) * 0.1
-        text, codes = torch.zeros(batch, 1, dtype=torch.long), torch.randint(lm.config.card, (batch, 1, lm.config.n_q))
-
-        def encode() -> None:
-            codec.position.fill_(2 * mimi.config.context)
-            codec.encode(rows, audio, lm.config.n_q)
-
-        def hear() -> None:
-            native.position.fill_(lm.config.context)
-            native.hear(rows, text, codes)
-
-        for what, step in (f"codec {asked.codec}", encode), (f"LM {asked.dtype}", hear):
+        for what, step in (
+            (f"codec {asked.codec}", _codec_step(codec, batch, lm.config.n_q)),
+            (f"LM {asked.dtype}", _lm_step(native, lm.config, batch)),
+        ):
             parts = clocked.milliseconds(step)
             told = ", ".join(f"{name} {ms:.1f}" for name, ms in zip(PARTS, parts, strict=True) if ms >= 0.05)
             print(f"B={batch:<3} {what:15} {sum(parts):6.1f} ms: {told}", flush=True)
+
+
+def _codec_step(codec: NativeEncoder, batch: int, codebooks: int) -> Callable[[], object]:
+    rows, audio = Rows(range(batch)), torch.randn(batch, FRAME_SIZE) * 0.1
+
+    def step() -> object:
+        codec.position.fill_(FULL)
+        return codec.encode(rows, audio, codebooks)
+
+    return step
+
+
+def _lm_step(native: NativeLm, config: LmConfig, batch: int) -> Callable[[], object]:
+    rows, text = Rows(range(batch)), torch.zeros(batch, 1, dtype=torch.long)
+    codes = torch.randint(config.card, (batch, 1, config.n_q))
+
+    def step() -> object:
+        native.position.fill_(FULL)
+        return native.hear(rows, text, codes)
+
+    return step
 
 
 def _peaks(folder: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from vivavoce.audio import load
 from vivavoce.checkpoints import load_stt
@@ -156,10 +156,10 @@ def test_a_position_of_a_week_is_as_exact_as_the_first(kernels: Library) -> None
 
 
 @pytest.mark.parametrize(("weights", "most"), [("float32", 0), ("bfloat16", 0.003), ("int8", 0.008), ("int4", 0.1)])
-def test_the_error_of_packed_weights_is_known(weights: str, most: float) -> None:
+def test_the_error_of_packed_weights_is_known(kernels: Library, weights: str, most: float) -> None:
     """Normally distributed weights, read back from their lines."""
     kind, weight = Format[weights.upper()], torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
-    packed = pack(weight, kind)
+    packed = pack(kernels, weight, kind)
     step = kind.step
     lines = packed.data.view(48 // 16, 128 // step, 16, -1)
     if kind is INT4:
@@ -173,6 +173,50 @@ def test_the_error_of_packed_weights_is_known(weights: str, most: float) -> None
     assert error(read[:40, :100], weight) <= most
     assert not read[40:].any()
     assert not read[:, 100:].any()
+
+
+def in_lines(numbers: Tensor, step: int) -> Tensor:
+    """[outputs, inputs] in blocks of 16 outputs, a line for each `step` inputs."""
+    return numbers.unflatten(1, (-1, step)).unflatten(0, (-1, 16)).transpose(1, 2)
+
+
+def ratio(numbers: Tensor, scales: Tensor) -> Tensor:
+    return torch.where(scales == 0, 0, numbers / scales)
+
+
+def best_scales(groups: Tensor) -> Tensor:
+    """Of groups [..., 64]: the largest number over some reaches, the one with the least square error."""
+    top = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
+    scales = torch.cat([top / -reach for reach in (8.0, 7.5, 7.0, 8.5, 9.0)], -1)[..., None, :]
+    errors = ratio(groups[..., None], scales).round().clamp(-8, 7) * scales - groups[..., None]
+    return scales[..., 0, :].gather(-1, errors.square().sum(-2).argmin(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "columns"), [(40, 100), (160, 256), (7, 64), (1, 3)])
+def test_packed_bytes_are_those_of_the_formula(kernels: Library, rows: int, columns: int, dtype: torch.dtype) -> None:
+    weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0)).to(dtype)
+    weight[0] = 0
+    for kind in Format:
+        packed = pack(kernels, weight, kind)
+        outputs, inputs = packed.struct.outputs, packed.struct.inputs
+        assert (outputs % 16, inputs % 64) == (0, 0)
+        wide = nn.functional.pad(weight.float(), (0, inputs - columns, 0, outputs - rows))
+        if kind is INT8:
+            scales = wide.abs().amax(1, keepdim=True) / 127
+            expected = in_lines((ratio(wide, scales).round() + 128).to(torch.uint8), 4)
+            assert packed.scales is not None
+            assert torch.equal(packed.scales, scales[:, 0])
+        elif kind is INT4:
+            groups = wide.unflatten(1, (-1, 64))
+            scales = best_scales(groups)
+            lines = in_lines((ratio(groups, scales).round().clamp(-8, 7) + 8).to(torch.uint8).flatten(1), 8)
+            expected = lines[..., :4] | lines[..., 4:] << 4
+            assert packed.scales is not None
+            assert torch.equal(packed.scales.view(-1, inputs // 64, 16).mT.flatten(0, 1), scales[..., 0])
+        else:
+            expected = in_lines(wide.to(packed.data.dtype), kind.step)
+        assert torch.equal(packed.data.view(expected.shape), expected)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +309,8 @@ def test_nothing_is_read_or_written_out_of_bounds(kernels: Library, tmp_path: Pa
         "no:cacheprovider",
         *map(str, sorted(Path(__file__).parent.glob("test_kernels*.py"))),
         "-k",
-        "shape_gives or shape_hears or shape_says or change_a_bit or change_a_code or no_number",
+        "shape_gives or shape_hears or shape_says or shape_in_bf16 or of_the_formula or change_a_bit or change_a_code"
+        " or no_number",
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

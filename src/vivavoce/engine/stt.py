@@ -78,7 +78,7 @@ class SttEngine:
     def fastest(cls, mimi: Mimi, lm: Lm, slots: int, packed: str | None = None) -> SttEngine:
         """The engine for the device that the model is on: captured graphs on a GPU that has the kernels for them.
 
-        `packed` as `stepper.fastest` has it. On a CPU the codec is in bf16 where the LM is in fewer bits than fp32.
+        `packed` as `stepper.fastest` has it. On a CPU the codec is in bf16 where the LM is not in fp32, packed or not.
         """
         if lm.embeddings.device.type == "cuda" and not packed:
             from .gpu.support import reason_against
@@ -88,7 +88,7 @@ class SttEngine:
 
                 return GraphedEngine(mimi, lm, slots)
             logger.warning("PyTorch steps the model on this GPU, without captured graphs: %s", reason)
-        rounded = packed is not None or lm.embeddings.dtype != torch.float32
+        rounded = lm.embeddings.dtype != torch.float32
         return cls(mimi, lm, slots, partial(fastest, packed=packed), partial(fastest_encoder, rounded=rounded))
 
     @property

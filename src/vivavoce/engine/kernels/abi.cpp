@@ -1,8 +1,10 @@
-// What Python calls (library.py): which instruction sets this machine has, and one step.
+// What Python calls (library.py): which instruction sets this machine has, packing, and one step.
 #include "crew.h"
 #include "depformer.h"
+#include "packing.h"
 
 #define DECLARE(isa)                           \
+    void vivavoce_pack_##isa(const void*, int); \
     void vivavoce_step_##isa(const void*, int); \
     void vivavoce_speak_##isa(const void*, int);
 DECLARE(plain)
@@ -13,7 +15,7 @@ DECLARE(avx512_bf16)
 namespace {
 struct Isa {
     const char* name;
-    Task step, speak;
+    Task pack, step, speak;
     bool (*here)();
 };
 
@@ -29,15 +31,15 @@ bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf
 
 const Isa ISAS[] = {  // the best first
 #ifdef WITH_avx512_bf16
-    {"avx512_bf16", vivavoce_step_avx512_bf16, vivavoce_speak_avx512_bf16, has_avx512_bf16},
+    {"avx512_bf16", vivavoce_pack_avx512_bf16, vivavoce_step_avx512_bf16, vivavoce_speak_avx512_bf16, has_avx512_bf16},
 #endif
 #ifdef WITH_avx512
-    {"avx512", vivavoce_step_avx512, vivavoce_speak_avx512, has_avx512},
+    {"avx512", vivavoce_pack_avx512, vivavoce_step_avx512, vivavoce_speak_avx512, has_avx512},
 #endif
 #ifdef WITH_avx2
-    {"avx2", vivavoce_step_avx2, vivavoce_speak_avx2, has_avx2},
+    {"avx2", vivavoce_pack_avx2, vivavoce_step_avx2, vivavoce_speak_avx2, has_avx2},
 #endif
-    {"plain", vivavoce_step_plain, vivavoce_speak_plain, always},
+    {"plain", vivavoce_pack_plain, vivavoce_step_plain, vivavoce_speak_plain, always},
 };
 constexpr int KINDS = sizeof ISAS / sizeof *ISAS;
 
@@ -65,6 +67,13 @@ int64_t vivavoce_layout() {
 }
 
 int64_t vivavoce_speech_layout() { return sizeof(Depformer) * 1000 + sizeof(Speech); }
+
+int64_t vivavoce_packing_layout() { return sizeof(Packing); }
+
+void vivavoce_pack(int isa, Crew* crew, const Packing* what) {
+    const PackingTask task = {what, crew_size(crew)};
+    crew_run(crew, ISAS[isa].pack, &task);
+}
 
 Crew* vivavoce_crew(int threads) { return crew_of(threads); }
 void vivavoce_dismiss(Crew* crew) { crew_dismiss(crew); }

@@ -45,7 +45,7 @@ class _NativeHalf(ABC):
         precision = precision or Precision(Format.FLOAT32, Format.FLOAT32)
         self._library, self._config, self._frames = library, mimi.config, frames
         self._isa = library.isas[isa] if isa else next(iter(library.isas.values()))
-        self._weights = Weights(mimi, precision.weights)
+        self._weights = Weights(library, mimi, precision.weights)
         self._struct, convolutions = self._packed(mimi)
         self._memory = Memory(self._struct.transformer, convolutions, precision.memory, slots, frames)
         self._scratch = CodecScratch(self._weights, convolutions, self._memory.rings, mimi.config.bins, threads)

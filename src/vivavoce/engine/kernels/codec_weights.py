@@ -19,6 +19,7 @@ from vivavoce.nn.transformer import GeluFeedForward, Layer, LayerScale, Transfor
 
 from . import codec_structures as structures
 from .layers import Packer
+from .library import Library
 from .packing import CHANNELS, Format, padded
 from .structures import Matrix
 
@@ -28,8 +29,8 @@ WHOLE = CHANNELS  # what the inputs of a product are padded to where its rows ar
 class Weights(Packer):
     """Packs the codec's matrices, and keeps what the structs point to."""
 
-    def __init__(self, mimi: Mimi, format: Format) -> None:
-        super().__init__(mimi.config.dimension, mimi.config.heads, format)
+    def __init__(self, library: Library, mimi: Mimi, format: Format) -> None:
+        super().__init__(library, mimi.config.dimension, mimi.config.heads, format)
         self.widest = 0  # of all rows that go into a product or come out of one
 
     def matrix(self, weight: Tensor, format: Format | None = None, to: int = WHOLE) -> Matrix:
@@ -85,9 +86,9 @@ class Convolutions:
         An `exact` one hears or says samples, and is fp32 in every precision: its arithmetic is hardly any.
         """
         fold = _moments(len(kernel.weight), rows)
-        format = Format.FLOAT32 if exact else min(self._weights.format, Format.BFLOAT16)
-        matrix = self._weights.matrix_alone(_folded(kernel, fold), format)
-        made = self._add(kernel, matrix, rows // fold, fold, format)
+        kind = Format.FLOAT32 if exact else min(self._weights.format, Format.BFLOAT16)
+        matrix = self._weights.matrix_alone(_folded(kernel, fold), kind)
+        made = self._add(kernel, matrix, rows // fold, fold, kind)
         self.region = max(self.region, made.kept + made.rows * made.step, made.rows * made.width)
 
     def together(self, kernel: Kernel, rows: int) -> None:

@@ -40,7 +40,7 @@ class NativeDepformer:
         isa: str | None = None,
     ) -> None:
         self._library, self._isa = library, library.isas[isa] if isa else next(iter(library.isas.values()))
-        self._weights = weights = _Weights(depformer, codebooks, format)
+        self._weights = weights = _Weights(library, depformer, codebooks, format)
         model = weights.struct
         self._rings = Rings(model.layer_count, rows, model.head_count, model.head_width, codebooks, Format.FLOAT32)
         self._scratch = weights.scratch(self._rings, threads)
@@ -74,10 +74,10 @@ class NativeDepformer:
 class _Weights:
     """`Depformer` of depformer.h and the memory behind it."""
 
-    def __init__(self, depformer: Depformer, codebooks: int, format: Format) -> None:
+    def __init__(self, library: Library, depformer: Depformer, codebooks: int, format: Format) -> None:
         config, coarse = depformer.config, min(format, Format.INT8)
         schedule = config.schedule[:codebooks]
-        self._pack = pack = Packer(config.dim, config.num_heads, format)
+        self._pack = pack = Packer(library, config.dim, config.num_heads, format)
         layers = cast("list[DepformerLayer]", list(depformer.layers))
         sets = max(schedule) + 1
         self.layers = (structures.Layer * (sets * config.num_layers))(

@@ -5,6 +5,7 @@
 #include "crew.h"
 #include "depformer.h"
 #include "laps.h"
+#include "packing.h"
 
 namespace {
 #include "vector.h"
@@ -12,6 +13,7 @@ namespace {
 #include "rows.h"
 #include "attention.h"
 #include "part.h"
+#include "pack.h"
 #include "turning.h"
 #include "cross.h"
 #include "step.h"
@@ -27,6 +29,7 @@ namespace {
 
 #define NAME_(what, isa) vivavoce_##what##_##isa
 #define NAME(what, isa) NAME_(what, isa)
+void NAME(pack, ISA)(const void* task, int thread) { pack_matrix(*(const PackingTask*)task, thread); }
 void NAME(step, ISA)(const void* step, int thread) { Stepping(*(const Step*)step, thread).run(); }
 void NAME(speak, ISA)(const void* step, int thread) { Speaking(*(const SpeechStep*)step, thread).run(); }
 void NAME(encode, ISA)(const void* step, int thread) { Encoding(*(const CodecStep*)step, thread).run(); }

@@ -7,13 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import structures
+from .library import Library
 from .packing import CHANNELS, GROUP, Format, pack, padded
 
 
 class Packer:
     """Packs the matrices of layers with these heads into a format, and keeps the memory that structs point to."""
 
-    def __init__(self, dim: int, heads: int, format: Format) -> None:
+    def __init__(self, library: Library, dim: int, heads: int, format: Format) -> None:
+        self._library = library
         self.heads, self.head_dim, self.format = heads, dim // heads, format
         self.head_width = padded(self.head_dim, CHANNELS)
         self._kept = list[object]()
@@ -21,18 +23,18 @@ class Packer:
     def layer(self, norms: tuple[Tensor, Tensor], qkv: Tensor, out: Tensor, inner: Tensor, outer: Tensor,
               rotated: bool) -> structures.Layer:  # fmt: skip
         """Weights [outputs, inputs]; `rotated` layers turn queries and keys by their position."""
-        query, key, value = qkv.detach().float().chunk(3)
+        query, key, value = qkv.detach().chunk(3)
         turned = self.in_halves if rotated else self.in_heads
         return structures.Layer(
             *(self.vector(norm) for norm in norms),
             self.matrix(torch.cat([turned(query), turned(key), self.in_heads(value)])),
             self.from_heads(out),
-            self.matrix(_in_turn(inner.detach().float())),
-            self.matrix(_padded_rows(outer.detach().float())),
+            self.matrix(_in_turn(inner.detach())),
+            self.matrix(_padded_rows(outer.detach())),
         )
 
     def matrix(self, weight: Tensor, format: Format | None = None, to: int = GROUP) -> structures.Matrix:
-        packed = pack(weight, self.format if format is None else format, to)
+        packed = pack(self._library, weight, self.format if format is None else format, to)
         self._kept.append(packed)
         return packed.struct
 
@@ -48,7 +50,7 @@ class Packer:
 
     def from_heads(self, weight: Tensor) -> structures.Matrix:
         """[outputs, heads * head_dim], of an attention's output."""
-        return self.matrix(_padded_rows(self.in_heads(weight.detach().float().T).T))
+        return self.matrix(_padded_rows(self.in_heads(weight.detach().T).T))
 
     def in_heads(self, weight: Tensor) -> Tensor:
         """Rows [heads * head_dim] to [heads * head_width], with rows of zeros."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p, sizeof
 from functools import cache
 from pathlib import Path
 
 from . import build
 from .codec_structures import codec_layout
 from .speech_structures import speech_layout
-from .structures import layout
+from .structures import Packing, layout
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +23,13 @@ class Library:
     def __init__(self, path: Path) -> None:
         self._functions = functions = ctypes.CDLL(str(path))
         functions.vivavoce_isa.argtypes, functions.vivavoce_isa.restype = [c_int, POINTER(c_int32)], c_char_p
-        functions.vivavoce_layout.restype = c_int64
+        functions.vivavoce_layout.restype = functions.vivavoce_packing_layout.restype = c_int64
         functions.vivavoce_crew.argtypes, functions.vivavoce_crew.restype = [c_int], c_void_p
         functions.vivavoce_dismiss.argtypes = [c_void_p]
         functions.vivavoce_step.argtypes = [c_int, *[c_void_p] * 5]
         assert functions.vivavoce_layout() == layout(), "structures.py and model.h differ"
+        assert functions.vivavoce_packing_layout() == sizeof(Packing), "structures.py and packing.h differ"
+        functions.vivavoce_pack.argtypes, functions.vivavoce_pack.restype = [c_int, c_void_p, c_void_p], None
         functions.vivavoce_speech_layout.restype = c_int64
         functions.vivavoce_speak.argtypes = [c_int, *[c_void_p] * 5]
         assert functions.vivavoce_speech_layout() == speech_layout(), "speech_structures.py and depformer.h differ"
@@ -42,6 +44,12 @@ class Library:
             functions.vivavoce_step,
         )
         self.isas = dict(self._isas())
+
+    def pack(self, what: Packing, threads: int) -> None:
+        """Fills data and scales, on the best instruction set."""
+        crew = self.crew(threads)
+        self._functions.vivavoce_pack(next(iter(self.isas.values())), crew, ctypes.addressof(what))
+        self.dismiss(crew)
 
     def _isas(self) -> list[tuple[str, int]]:
         """Those that this machine runs, the best first, with their numbers."""

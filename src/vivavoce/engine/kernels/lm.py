@@ -49,7 +49,7 @@ class NativeLm:
         self._precision = precision or Precision.of(lm.embeddings.dtype)
         self.position = torch.zeros(slots, dtype=torch.long)
         self._oldest = torch.zeros(slots, dtype=torch.long)
-        self._weights = LmWeights(lm, self._precision.weights)
+        self._weights = LmWeights(library, lm, self._precision.weights)
         self._rings = self._room(slots, lm.config.context + frames - 1)
         self._sources = self._room(slots, source) if source else None
         self._added: Tensor | None = None

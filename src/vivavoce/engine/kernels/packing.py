@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import structures
+from .library import Library
 
 CHANNELS = 16
 GROUP = 64
-CHUNK = 128  # outputs packed at once
+DTYPES = torch.float32, torch.bfloat16  # as of Format
 HUGE = 4 << 20  # bytes; tensors from here on are given huge pages
 
 
@@ -45,57 +45,24 @@ def padded(size: int, to: int) -> int:
     return -(-size // to) * to
 
 
-def pack(weight: Tensor, format: Format, to: int = GROUP) -> Packed:
-    """weight [outputs, inputs] of any dtype; both sizes are padded with zeros, inputs to a multiple of `to`."""
-    outputs, inputs = padded(weight.shape[0], CHANNELS), padded(weight.shape[1], max(to, format.step))
-    dtype = {Format.FLOAT32: torch.float32, Format.BFLOAT16: torch.bfloat16}.get(format, torch.uint8)
-    line = format.step // 2 if format is Format.INT4 else format.step
-    data = allocate(outputs * inputs // (format.step // line), dtype)
-    blocks = data.view(outputs // CHANNELS, inputs // format.step, CHANNELS, line)
-    scales = list[Tensor]()
-    for first in range(0, outputs, CHUNK):  # in parts that stay in the cache
-        part = weight[first : first + CHUNK]
-        rows = min(CHUNK, outputs - first)
-        part = F.pad(part.float(), (0, inputs - part.shape[1], 0, rows - part.shape[0]))
-        if format in (Format.INT8, Format.INT4):
-            part, scale = _quantised(part, format)
-            scales.append(scale)
-        lines = part.view(rows // CHANNELS, CHANNELS, inputs // format.step, format.step).transpose(1, 2)
-        if format is Format.INT4:
-            lines = lines[..., :4] | lines[..., 4:] << 4
-        blocks[first // CHANNELS :][: rows // CHANNELS] = lines
-    kept = torch.cat(scales) if scales else None
-    address = None if kept is None else kept.data_ptr()
-    return Packed(data, kept, structures.Matrix(data.data_ptr(), address, format, outputs, inputs))
+def pack(library: Library, weight: Tensor, format: Format, to: int = GROUP) -> Packed:
+    """weight [outputs, inputs]; both sizes are padded with zeros, inputs to a multiple of `to`, for INT4 of GROUP.
 
-
-def _quantised(weight: Tensor, format: Format) -> tuple[Tensor, Tensor]:
-    """Unsigned numbers [outputs, inputs], uint8, and their scales as the kernels read them."""
-    outputs, inputs = weight.shape
-    if format is Format.INT8:
-        scales = weight.abs().amax(1, keepdim=True) / 127
-        return (_ratio(weight, scales).round() + 128).to(torch.uint8), scales[:, 0].contiguous()
-    groups = weight.view(outputs, inputs // GROUP, GROUP)
-    scales = _best_scales(groups)
-    numbers = (_ratio(groups, scales).round() + 8).clamp(0, 15).to(torch.uint8)
-    in_blocks = scales.view(outputs // CHANNELS, CHANNELS, inputs // GROUP).transpose(1, 2)
-    return numbers.view(outputs, inputs), in_blocks.contiguous()
-
-
-def _best_scales(groups: Tensor) -> Tensor:
-    """[..., GROUP] to [..., 1]: of some scales, the one with the least square error; it may clip the largest weight."""
-    top = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))  # with its sign: the range is -8 to 7
-    best, least = top / -8, torch.full_like(top, torch.inf)
-    for reach in (8.0, 7.5, 7.0, 8.5, 9.0):
-        scales = top / -reach
-        restored = _ratio(groups, scales).round().clamp(-8, 7) * scales
-        error = (restored - groups).square().sum(-1, keepdim=True)
-        best, least = torch.where(error < least, scales, best), torch.minimum(error, least)
-    return best
-
-
-def _ratio(numbers: Tensor, scales: Tensor) -> Tensor:
-    return torch.where(scales == 0, 0, numbers / scales)
+    Takes as many threads as PyTorch does.
+    """
+    weight = weight.detach() if weight.dtype in DTYPES else weight.detach().float()
+    weight, threads = weight.contiguous(), torch.get_num_threads()
+    rows, columns = weight.shape
+    outputs, inputs = padded(rows, CHANNELS), padded(columns, max(to, GROUP if format is Format.INT4 else format.step))
+    count = outputs * inputs // (2 if format is Format.INT4 else 1)
+    data = allocate(count, DTYPES[format] if format < len(DTYPES) else torch.uint8)
+    groups = {Format.INT8: 1, Format.INT4: inputs // GROUP}.get(format)
+    scales = None if groups is None else torch.empty(outputs * groups)
+    scratch = torch.empty(threads * 2 * CHANNELS * inputs)
+    addresses = data.data_ptr(), None if scales is None else scales.data_ptr()
+    sizes = DTYPES.index(weight.dtype), format, rows, columns, outputs, inputs
+    library.pack(structures.Packing(weight.data_ptr(), *addresses, scratch.data_ptr(), *sizes), threads)
+    return Packed(data, scales, structures.Matrix(*addresses, format, outputs, inputs))
 
 
 def allocate(count: int, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""The structs of model.h."""
+"""The structs of model.h, and that of packing.h."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ Fields = list[tuple[str, type]]
 class Matrix(Structure):
     _fields_: ClassVar[Fields] = [
         ("data", c_void_p), ("scales", c_void_p), ("format", c_int32), ("outputs", c_int32), ("inputs", c_int32),
+    ]  # fmt: skip
+
+
+class Packing(Structure):
+    _fields_: ClassVar[Fields] = [
+        *((name, c_void_p) for name in ("source", "data", "scales", "scratch")),
+        *((name, c_int32) for name in ("source_format", "format", "rows", "columns", "outputs", "inputs")),
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from vivavoce.nn.transformer import GatedFeedForward, Layer
 
 from . import structures
 from .layers import Packer
+from .library import Library
 from .packing import GROUP, Format, padded
 from .rings import Rings
 from .scratch import Scratch, own_of
@@ -35,10 +36,10 @@ class Precision:
 class LmWeights:
     """The struct and the memory behind it; the LM's own tensors serve for nothing but the embeddings."""
 
-    def __init__(self, lm: Lm, format: Format) -> None:
+    def __init__(self, library: Library, lm: Lm, format: Format) -> None:
         config, table = lm.config, lm.embeddings.detach()
         assert table.is_contiguous()
-        self._pack = pack = Packer(config.dim, config.num_heads, format)
+        self._pack = pack = Packer(library, config.dim, config.num_heads, format)
         self.layers = (structures.Layer * config.num_layers)(
             *map(self._layer, cast("list[Layer]", lm.transformer.layers))
         )
@@ -66,7 +67,7 @@ class LmWeights:
             attention.out.weight, feed_forward.inner.weight, feed_forward.outer.weight, rotated=True,
         )  # fmt: skip
         if layer.cross is not None and layer.norm_cross is not None:
-            query = layer.cross.qkv.weight.detach().float().chunk(3)[0]
+            query = layer.cross.qkv.weight.detach().chunk(3)[0]
             packed.norm_cross = self._pack.vector(layer.norm_cross.weight)
             packed.bias_cross = self._pack.vector(layer.norm_cross.bias)
             packed.cross_query = self._pack.matrix(self._pack.in_heads(query))
