@@ -24,6 +24,7 @@ from vivavoce.nn.sampling import choose
 
 from .codec import EncoderOf, fastest_encoder
 from .kernels.lm import NativeLm
+from .kernels.release import let_go
 from .snapshot import Snapshot
 from .stepper import StepperOf, fastest
 
@@ -90,6 +91,10 @@ class SttEngine:
             logger.warning("PyTorch steps the model on this GPU, without captured graphs: %s", reason)
         rounded = lm.embeddings.dtype != torch.float32
         return cls(mimi, lm, slots, partial(fastest, packed=packed), partial(fastest_encoder, rounded=rounded))
+
+    def let_go(self) -> None:
+        """The model is this engine's alone: what native code has packed is not kept a second time."""
+        let_go(self._memory, self._codec)
 
     @property
     def native(self) -> bool:

@@ -21,6 +21,7 @@ from vivavoce.nn.rows import Rows
 from vivavoce.nn.sampling import Choice, Sampling, draw, keys
 
 from .codec import DecoderOf, fastest_decoder
+from .kernels.release import let_go
 from .kernels.speech import NativeSpeech
 from .tts_snapshot import TtsOptions, TtsSnapshot
 from .tts_stepper import TtsStepperOf, fastest_tts
@@ -73,6 +74,10 @@ class TtsEngine:
         self._text = torch.zeros(slots, dtype=torch.long, device=self.device)
         self._columns = torch.zeros(slots, max(lm.delays) + 1, lm.n_q, dtype=torch.long, device=self.device)
         self._streams: dict[int, TtsStream] = {}
+
+    def let_go(self) -> None:
+        """The model is this engine's alone: what native code has packed is not kept a second time."""
+        let_go(self._memory, self._decoder)
 
     @property
     def native(self) -> bool:

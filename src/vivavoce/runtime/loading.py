@@ -28,6 +28,7 @@ def load(spec: EngineSpec) -> tuple[SttEngine | NullEngine, ModelInfo, list[tupl
     model = _changed(_model(spec), spec)
     engine = SttEngine.fastest(model.mimi, model.lm, spec.slots, packed=model.packed)
     rest(engine)
+    engine.let_go()
     return engine, _info(model, engine), _warm_up(engine)
 
 

@@ -40,7 +40,9 @@ def prepare(spec: SpeechSpec) -> tuple[TtsEngine, Cast]:
     instead = Instead(**spec.files, codebooks=spec.codebooks)
     model = _changed(load_tts(spec.model, device=spec.device, dtype=spec.dtype, instead=instead), spec)
     cast = Cast(model, profile_of(model), _voices(model, spec), spec.padding_bonus or 0.0)
-    return TtsEngine(model, spec.slots), cast
+    engine = TtsEngine(model, spec.slots)
+    engine.let_go()
+    return engine, cast
 
 
 def profile_of(model: TtsModel) -> TtsProfile:

@@ -17,6 +17,7 @@ from . import codec_structures, codec_weights
 from .codec_weights import Convolutions, Weights
 from .library import Library
 from .packing import CHANNELS, Format, padded
+from .release import release
 from .rings import Rings
 from .scratch import Scratch, own_of
 from .weights import Precision
@@ -43,7 +44,7 @@ class _NativeHalf(ABC):
     ) -> None:
         assert can_code(mimi), "the kernels know codecs in fp32 on the CPU"
         precision = precision or Precision(Format.FLOAT32, Format.FLOAT32)
-        self._library, self._config, self._frames = library, mimi.config, frames
+        self._library, self._mimi, self._config, self._frames = library, mimi, mimi.config, frames
         self._isa = library.isas[isa] if isa else next(iter(library.isas.values()))
         self._weights = Weights(library, mimi, precision.weights)
         self._struct, convolutions = self._packed(mimi)
@@ -82,6 +83,10 @@ class NativeEncoder(_NativeHalf):
     def _packed(self, mimi: Mimi) -> tuple[codec_structures.Encoder, Convolutions]:
         return codec_weights.encoder(self._weights, mimi)
 
+    def let_go(self) -> None:
+        """All of the codec: who only hears says no codes."""
+        release(self._mimi)
+
     def encode(self, rows: Rows, audio: Tensor, codebooks: int) -> Tensor:
         """audio float [B, frames * frame_size] to codes int64 [B, frames, codebooks]."""
         frames, rest = divmod(audio.shape[1], self._config.frame_size)
@@ -102,6 +107,10 @@ class NativeDecoder(_NativeHalf):
 
     def _packed(self, mimi: Mimi) -> tuple[codec_structures.Decoder, Convolutions]:
         return codec_weights.decoder(self._weights, mimi)
+
+    def let_go(self) -> None:
+        """The codec can still encode."""
+        release(self._mimi.decoder, self._mimi.decoder_transformer)
 
     def decode(self, rows: Rows, codes: Tensor) -> Tensor:
         """codes int64 [B, frames, k] to audio float [B, frames * frame_size]; any k from 1 to all codebooks."""

@@ -17,6 +17,7 @@ from . import structures
 from .layers import Packer
 from .library import Library
 from .packing import GROUP, Format, padded
+from .release import release
 from .rings import Rings
 from .scratch import Scratch, own_of
 from .speech_structures import Depformer as Struct
@@ -39,6 +40,7 @@ class NativeDepformer:
         threads: int = 1,
         isa: str | None = None,
     ) -> None:
+        self._depformer = depformer
         self._library, self._isa = library, library.isas[isa] if isa else next(iter(library.isas.values()))
         self._weights = weights = _Weights(library, depformer, codebooks, format)
         model = weights.struct
@@ -47,6 +49,10 @@ class NativeDepformer:
         self._projected = torch.empty(rows, model.project.outputs)
         self._crew = library.crew(threads)
         weakref.finalize(self, library.dismiss, self._crew)
+
+    def let_go(self) -> None:
+        """All of it."""
+        release(self._depformer)
 
     def speak(self, heard: Tensor, text: Tensor, choice: Choice) -> Tensor:
         """Codes int64 [B, codebooks].

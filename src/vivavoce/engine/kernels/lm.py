@@ -13,10 +13,12 @@ from vivavoce.nn.attention import CrossAttention
 from vivavoce.nn.conditions import Fused
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.rows import Rows
+from vivavoce.nn.transformer import Layer
 
 from . import structures
 from .library import Library
 from .packing import Format
+from .release import release
 from .rings import Rings
 from .weights import LmWeights
 from .weights import Precision as Precision
@@ -61,6 +63,12 @@ class NativeLm:
     def heard(self) -> list[Tensor]:
         """Keys and values of all slots, as they lie."""
         return self._rings.tensors
+
+    def let_go(self) -> None:
+        """The LM keeps its embeddings and what `condition` projects with."""
+        for layer in cast("list[Layer]", list(self._lm.transformer.layers)):
+            release(layer.attention, layer.feed_forward)
+        release(self._lm.text_head)
 
     def reset(self, slot: int) -> None:
         """Nothing was heard. What the ring holds stays, numbers that take a share of exactly zero."""

@@ -44,6 +44,11 @@ class NativeSpeech:
     def heard(self) -> list[Tensor]:
         return self._lm.heard
 
+    def let_go(self) -> None:
+        """Of both."""
+        self._lm.let_go()
+        self._depformer.let_go()
+
     def begin(self, row: int, fused: Fused) -> None:
         self._lm.reset(row)
         self._lm.condition(row, fused)
