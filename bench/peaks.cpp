@@ -34,9 +34,10 @@ template <class Add> void products(const char* name, int of_an_instruction, Add 
         __m512i sums[SUMS];
         for (auto& sum : sums) sum = _mm512_setzero_si512();
         for (long i = 0; i < TURNS; i++)
-            for (auto& sum : sums) {
-                sum = add(sum);
-                asm volatile("" : "+v"(sum));
+#pragma GCC unroll 16
+            for (int j = 0; j < SUMS; j++) {  // unrolled, or else the sums are in memory
+                sums[j] = add(sums[j]);
+                asm volatile("" : "+v"(sums[j]));
             }
         for (auto& sum : sums) heard = (float)_mm512_reduce_add_epi32(sum);
     });
