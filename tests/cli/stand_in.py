@@ -37,6 +37,7 @@ class Transcriber:
     name = "stand-in"
     languages = ("en", "fr") if "en_fr" in MOODS else ("en",)
     hears_pauses = "deaf" not in MOODS
+    engine = SimpleNamespace(native=False)
 
     @classmethod
     def load(cls, model: str | None = None, **options: Any) -> Transcriber:
