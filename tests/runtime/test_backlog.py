@@ -13,7 +13,7 @@ from vivavoce.runtime.backlog import Backlog
 def filled(count: int, bound: int = 4, keep: bool = False) -> Backlog:
     backlog = Backlog(bound, keep)
     for number in range(1, count + 1):
-        backlog.add(Flushed(number))
+        backlog.extend([Flushed(number)])
     return backlog
 
 
@@ -49,7 +49,7 @@ def test_read_events_can_be_repeated_where_they_are_kept() -> None:
 def test_as_many_as_the_bound_are_kept_and_older_ones_are_unknown() -> None:
     backlog = filled(4, keep=True)
     drained(backlog)
-    backlog.add(Flushed(5))
+    backlog.extend([Flushed(5)])
     drained(backlog)
     backlog.seek(1)
     assert drained(backlog) == [2, 3, 4, 5]
@@ -91,7 +91,38 @@ def test_a_reader_sleeps_until_something_changes() -> None:
         waiting = asyncio.create_task(backlog.wait())
         await asyncio.sleep(0)
         assert not waiting.done()
-        backlog.add(Flushed(1))
+        backlog.extend([Flushed(1)])
         await waiting
+
+    asyncio.run(main())
+
+
+def test_who_takes_quickly_is_asked_first_but_only_while_the_reader_waits() -> None:
+    async def main() -> None:
+        backlog, quickly = Backlog(9, keep=True), list[Flushed]()
+
+        def take() -> bool:
+            quickly.extend(backlog.take_unread())
+            return True
+
+        backlog.consumer = take
+        backlog.extend([Flushed(1)])  # the reader is busy
+        assert quickly == []
+        assert drained(backlog) == [1]
+        waiting = asyncio.create_task(backlog.wait())
+        await asyncio.sleep(0)  # set by the first event, which has been read
+        waiting = asyncio.create_task(backlog.wait())
+        await asyncio.sleep(0)
+        backlog.extend([Flushed(2), Flushed(3)])
+        assert [event.id for event in quickly] == [2, 3]
+        assert (backlog.unread, backlog.position) == (0, 3)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        backlog.seek(1)  # what was taken quickly can be repeated
+        assert drained(backlog) == [2, 3]
+        backlog.consumer = lambda: False
+        backlog.extend([Flushed(4)])
+        await waiting
+        assert drained(backlog) == [4]
 
     asyncio.run(main())

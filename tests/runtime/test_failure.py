@@ -13,6 +13,7 @@ import pytest
 
 from vivavoce.core import Event, Fault, StreamError
 from vivavoce.runtime import EngineSpec, Limits, Runtime, StreamOptions
+from vivavoce.runtime.parcels import head
 
 from .driver import Samples, Spoken, events, kill, running, sample, send, spoken, until
 
@@ -151,7 +152,7 @@ def test_what_the_engine_cannot_read_is_told_and_hurts_nobody(
         engine = runtime._engine
         assert engine
         for number, nonsense in enumerate(NONSENSE, 1):
-            await engine._socket.send(nonsense(next(iter(runtime._slots.guests))))
+            engine._line._transport.write(nonsense(next(iter(runtime._slots.guests))))
             await until(lambda number=number: malformed() == before + number)  # type: ignore[misc]
         assert spoken(await task) == said
         assert runtime.pid == pid
@@ -170,7 +171,7 @@ def test_an_engine_whose_computation_fails_ends_and_is_begun_again(
         await reached(stream, 20)
         engine = runtime._engine
         assert engine
-        await engine._socket.send(_message("Open", 10**6, 3, 0.0, 2**64 - 1)(0))
+        engine._line._transport.write(_message("Open", 10**6, 3, 0.0, 2**64 - 1)(0))
         assert spoken(await task) == said
         assert runtime.restarts == before + 1
 
@@ -180,15 +181,16 @@ def test_an_engine_whose_computation_fails_ends_and_is_begun_again(
 def _message(*message: object) -> Callable[[int], bytes]:
     import msgpack
 
-    return lambda stream: msgpack.packb([[stream if part is STREAM else part for part in message]])
+    return lambda stream: head(msgpack.packb([[stream if part is STREAM else part for part in message]]))
 
 
 STREAM = object()
 NONSENSE: list[Callable[[int], bytes]] = [
-    lambda _: b"\xff\xfe nonsense",
+    lambda _: head(b"\xff\xfe nonsense"),
     _message("Unheard", 1),
-    _message("Frame", "not a number", b""),
-    _message("Frame", STREAM, b"123", False),
+    _message("Frames", "no numbers", []),
+    _message("Frames", [1], []),  # without audio
+    lambda _: head(b"\x90", 3) + b"123",  # audio that is no frame, and nobody's
     _message("Open", STREAM, 3, 0.0, 0),
     _message("Open", 10**6, 99, 0.0, 0),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vivavoce.runtime.cost import StepCost
@@ -97,6 +97,7 @@ def test_whoever_is_behind_may_claim_just_what_it_is_owed(frames: int, passed: l
             assert not one_by_one.choose(now)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 30), st.floats(0.001, 0.03), st.floats(0, 0.001))
 def test_live_streams_are_stepped_in_time_however_many_fast_ones_there_are(
     live: int, fast: int, base: float, each: float

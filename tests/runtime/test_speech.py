@@ -26,6 +26,7 @@ from vivavoce.core import (
     WordSpoken,
 )
 from vivavoce.runtime import Metrics, SpeechOptions, SpeechRuntime, SpeechSpec, SpeechStream
+from vivavoce.runtime.parcels import head
 from vivavoce.runtime.speech_lane import MOST_FLUSHES, MOST_WORDS
 
 from ..speech_folder import SUFFIX, VOICES
@@ -499,7 +500,7 @@ def test_nonsense_on_the_line_hurts_nobody(runner: Runner, runtime: SpeechRuntim
     import msgpack
 
     nonsense = [
-        ["Frame", 1, b"", False],
+        ["Frames", [], []],
         ["Speak", 99, 77, [[], b"", None, None, None, 0], 0],
         ["Grant", "x"],
         ["Text", 1],
@@ -511,7 +512,7 @@ def test_nonsense_on_the_line_hurts_nobody(runner: Runner, runtime: SpeechRuntim
         task = asyncio.create_task(spoken(runtime, TEXT))
         assert runtime._engine
         for message in nonsense:
-            await runtime._engine._socket.send(msgpack.packb([message]))
+            runtime._engine._line._transport.write(head(msgpack.packb([message])))
         same(await task, alone)
         assert runtime.pid == pid
         assert sample(runtime, "vivavoce_malformed_messages_total", module="tts") == before + len(nonsense)

@@ -264,3 +264,7 @@ def test_how_the_audio_was_cut_does_not_change_when_it_heals() -> None:
             session.needs_reset()
     assert heals(events) == whole
     assert not any(isinstance(event, WordEnded) for event in events)
+
+
+def test_samples_beyond_all_sound_are_measured_without_complaint() -> None:
+    assert over(np.full(30 * SAMPLE_RATE, 3e38)) == []

@@ -13,7 +13,6 @@ from .figures import Summary, summarise
 from .load import Steps, steps_between
 from .targets import Account, Target
 
-UNMEASURED = 2.0  # seconds at the beginning of a load
 EMPTY = 30.0  # seconds in which the streams of the load before must have left their slots
 
 
@@ -41,8 +40,11 @@ class Row:
         return not self.failed and self.answered == self.asked
 
 
-def measure(target: Target, server: int, clip: Clip, dialect: str, streams: int, seconds: float) -> Row:
-    """So many live streams of a dialect; `server` is the process's number. Raises VivavoceError."""
+def measure(target: Target, server: int, clip: Clip, dialect: str, streams: int, seconds: float, warm_up: float) -> Row:
+    """So many live streams of a dialect, measured after `warm_up` seconds; `server` is the process's number.
+
+    Raises VivavoceError.
+    """
     before = _empty(target)
     engine = int(before.status["engines"][0]["pid"])
     told = list[tuple[float, float, float, float]]()
@@ -51,7 +53,7 @@ def measure(target: Target, server: int, clip: Clip, dialect: str, streams: int,
         told.append((time.perf_counter(), cpu_seconds(server), cpu_seconds(engine), time.process_time()))
 
     with Crowd(target.service.url, TONGUES[dialect](), clip.samples, streams) as crowd:
-        heard = crowd.speak(seconds, UNMEASURED, mark)
+        heard = crowd.speak(seconds, warm_up, mark)
     wall, *costs = (end - begin for begin, end in zip(*told, strict=True))
     return _row(dialect, streams, seconds, wall, costs, heard, steps_between(before, target.account_now()))
 

@@ -23,6 +23,7 @@ def path(
     ] = None,
     streams: Annotated[str, typer.Option(help="Live streams at once, with commas between.")] = "64,500",
     seconds: Annotated[float, typer.Option(min=1, help="Measured, of each load.")] = 10.0,
+    warm_up: Annotated[float, typer.Option(min=0, help="Seconds of each load that are not measured.")] = 2.0,
     dialect: Annotated[str, typer.Option(help="stream (/v1/stream), moshi, or both with a comma.")] = "stream,moshi",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with rows.")] = False,
 ) -> int:
@@ -50,7 +51,7 @@ def path(
         goal = target(Service(server.url))
         for name in dialects:
             for load in loads:
-                rows.append(measure(goal, server.pid, spoken, name, load, seconds))
+                rows.append(measure(goal, server.pid, spoken, name, load, seconds, warm_up))
                 if not as_json:
                     _show(rows[-1], first=len(rows) == 1)
         server.stop()

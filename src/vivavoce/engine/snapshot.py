@@ -63,7 +63,7 @@ class History:
         self._audio: NDArray[np.float32] | None = None  # made when the first frame shows its length
         self._audio_frames, self._temperature, self._seed = audio_frames, temperature, seed
 
-    def add(self, samples: NDArray[np.float32], token: int, codes: Sequence[int]) -> None:
+    def add(self, samples: NDArray[np.float32], token: int, codes: Sequence[int] | NDArray[np.int32]) -> None:
         """One step: its frame [frame_size], its token and its n_q codes, all copied.
 
         Into rings of a fixed size: hundreds of frames kept one by one between the server's small objects would leave

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -22,6 +22,8 @@ class Backlog(Generic[E]):
         self._first = 1  # number of the oldest event here
         self._next = 1  # number of the next one to be read
         self._changed = asyncio.Event()
+        self._awaited = False  # whether the reader has read everything and waits
+        self.consumer: Callable[[], bool] | None = None  # see `Handle.quick`
         self.closed = False
         self.error: StreamError | None = None  # why it was closed, unless the stream just ended
         self._moved = False  # the reader may know events of another server that are not told again here yet
@@ -40,9 +42,9 @@ class Backlog(Generic[E]):
         """Whether the reader is too slow."""
         return self.unread > self._bound
 
-    def add(self, event: E) -> None:
-        self._events.append(event)
-        self._changed.set()
+    def extend(self, events: Iterable[E]) -> None:
+        self._events.extend(events)
+        self.wake()
 
     def close(self, error: StreamError | None = None) -> None:
         """No more events will come. Those unread can still be read, but for those of a reader that is too slow."""
@@ -50,7 +52,7 @@ class Backlog(Generic[E]):
         if error and error.fault is Fault.SLOW_READER:
             self._events.clear()
             self._first = self._next
-        self._changed.set()
+        self.wake()
 
     def seek(self, after: int) -> None:
         """Read on behind the event of that number; StreamError(UNKNOWN_SESSION) when it is not here."""
@@ -77,10 +79,15 @@ class Backlog(Generic[E]):
             return None
         event = self._events[self._next - self._first]
         self._next += 1
-        while self._events and self._first < self._next - (self._bound if self._keep else 0):
-            self._events.popleft()
-            self._first += 1
+        self._forget()
         return event
+
+    def take_unread(self) -> list[E]:
+        """All that is unread."""
+        events = list(self.waiting())
+        self._next += len(events)
+        self._forget()
+        return events
 
     def waiting(self) -> Iterator[E]:
         """The unread ones, oldest first."""
@@ -93,9 +100,20 @@ class Backlog(Generic[E]):
 
     def wake(self) -> None:
         """Let the reader look again, though nothing may have come."""
-        self._changed.set()
+        if not (self._awaited and self.consumer and self.consumer()):
+            self._changed.set()
 
     async def wait(self) -> None:
         """Until something may have changed."""
-        await self._changed.wait()
+        self._awaited = True
+        try:
+            await self._changed.wait()
+        finally:
+            self._awaited = False
         self._changed.clear()
+
+    def _forget(self) -> None:
+        """Lets go of what was read, but for what may be repeated."""
+        while self._events and self._first < self._next - (self._bound if self._keep else 0):
+            self._events.popleft()
+            self._first += 1

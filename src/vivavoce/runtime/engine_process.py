@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable
-from pathlib import Path
 
-import zmq
-import zmq.asyncio
+import numpy as np
+from numpy.typing import NDArray
 
 from vivavoce.core import ExitCode, VivavoceError
 
 from . import messages
+from .line import Line
 from .message import Spec
 from .messages import Failed, FromEngine, Ready, Stepped, ToEngine
 from .speech_messages import ReadyToSpeak, Spoke
@@ -41,47 +42,37 @@ class EngineProcess:
     What a process told before it was killed may be lost, and nothing of it arrives afterwards.
     """
 
-    def __init__(
-        self, process: Process, socket: zmq.asyncio.Socket, stall_seconds: float, hear: Callable[[FromEngine], None]
-    ) -> None:
+    def __init__(self, process: Process, line: Line, stall_seconds: float, hear: Callable[[FromEngine], None]) -> None:
         self.pid = process.pid
         self.reason = ""  # why it ended, where more is known than its exit code
         self.stalled = False  # whether it ended because it had not answered
         self.steps = 0
-        self._process, self._socket, self._hear = process, socket, hear
-        self._outbox = list[ToEngine]()
-        self._loop = asyncio.get_running_loop()
+        self._process, self._line, self._hear = process, line, hear
+        self._line.hear, self._line.garbled = self._take, self._garbled
         self._watchdog = Watchdog(stall_seconds, self._stalled)
-        self._ready: asyncio.Future[Ready | ReadyToSpeak] = self._loop.create_future()
-        self._tasks = [asyncio.create_task(part) for part in (self._read(), self._repeat_log())]
+        self._ready: asyncio.Future[Ready | ReadyToSpeak] = asyncio.get_running_loop().create_future()
+        self._log = asyncio.create_task(self._repeat_log())
         self._ended = asyncio.create_task(self._end())
 
     @classmethod
-    async def spawn(
-        cls,
-        spec: Spec,
-        context: zmq.asyncio.Context,
-        path: Path,
-        stall_seconds: float,
-        hear: Callable[[FromEngine], None],
-    ) -> EngineProcess:
-        """Start a process that loads `spec`; they meet at the socket file `path`, which must not exist."""
-        socket = context.socket(zmq.PAIR)
+    async def spawn(cls, spec: Spec, stall_seconds: float, hear: Callable[[FromEngine], None]) -> EngineProcess:
+        """Start a process that loads `spec`."""
+        line, its = await Line.open()
         try:
-            socket.set_hwm(0)  # what is on the way is bounded frame by frame, by the lanes
-            socket.bind(f"ipc://{path}")
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", WORKER, f"ipc://{path}"),
-                stdin=PIPE,  # its end tells the worker that we are gone
-                stdout=DEVNULL,
-                stderr=PIPE,
-                env=_environment(spec),
-                start_new_session=True,  # Ctrl-C in a terminal is for us alone
-            )
+            with its:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", WORKER, str(its.fileno())),
+                    stdin=PIPE,  # its end tells the worker that we are gone
+                    stdout=DEVNULL,
+                    stderr=PIPE,
+                    env=_environment(spec),
+                    pass_fds=[its.fileno()],
+                    start_new_session=True,  # Ctrl-C in a terminal is for us alone
+                )
         except BaseException:
-            socket.close(linger=0)
+            line.close()
             raise
-        engine = cls(process, socket, stall_seconds, hear)
+        engine = cls(process, line, stall_seconds, hear)
         engine.send(messages.load(spec))
         return engine
 
@@ -90,11 +81,14 @@ class EngineProcess:
         return await asyncio.shield(self._ready)
 
     def send(self, message: ToEngine) -> None:
-        """All messages of one turn of the event loop travel together."""
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
-        self._outbox.append(message)
+        """As `Line.send`."""
+        self._line.send(message)
         self._watchdog.sent(message)
+
+    def send_frame(self, stream: int, samples: NDArray[np.float32], afresh: bool) -> None:
+        """As `Line.send_frame`."""
+        self._line.send_frame(stream, samples, afresh)
+        self._watchdog.expect(stream)
 
     def owes(self, stream: int) -> int:
         """Answers that have not come, also when none will any more."""
@@ -125,21 +119,8 @@ class EngineProcess:
         self._hear = lambda _: None
         self._watchdog.stop()
 
-    def _flush(self) -> None:
-        batch, self._outbox = self._outbox, []
-        if not self._socket.closed:
-            self._socket.send(messages.encode(batch))
-
-    async def _read(self) -> None:
-        while True:
-            data = await self._socket.recv()
-            try:
-                for message in messages.decode_from_engine(data):
-                    self._take(message)
-            except Exception:
-                log.exception("The engine sent what cannot be taken")
-                self._end_process("it sent what cannot be taken")
-                return
+    def _garbled(self) -> None:
+        self._end_process("it sent what cannot be taken")
 
     def _take(self, message: FromEngine) -> None:
         self._watchdog.heard(message)
@@ -171,12 +152,11 @@ class EngineProcess:
     async def _end(self) -> str:
         code = await self._process.wait()
         self._mute()
-        reading = self._tasks[0]
         if not self._ready.done():  # it may have told why
-            await asyncio.wait([reading], timeout=0.5)
-        reading.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._socket.close(linger=0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._line.silent.wait(), 0.5)
+        self._line.close()
+        await asyncio.gather(self._log, return_exceptions=True)
         assert self._process.stdin
         self._process.stdin.close()
         reason = self.reason or f"it ended with code {code}"

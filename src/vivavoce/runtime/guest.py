@@ -67,6 +67,7 @@ class Guest(ABC, Generic[E]):
     def held_by(self, holder: object) -> None:
         """From now on that one is in charge, or nobody; whoever waits at another end looks again."""
         self.holder = holder
+        self.backlog.consumer = None  # that of the end which was in charge before
         self.backlog.wake()
         self._room.set()
 

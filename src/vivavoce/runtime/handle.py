@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from vivavoce.core import Fault, StreamError
@@ -62,6 +62,11 @@ class Handle(Generic[E]):
         """Events that can be read at once; those of one step come together."""
         return self._guest.backlog.unread
 
+    @property
+    def over(self) -> bool:
+        """Whether no more events will come."""
+        return self._guest.backlog.closed
+
     def keepalive(self) -> None:
         """The caller is there, though it sends nothing."""
         self._must_hold()
@@ -77,6 +82,18 @@ class Handle(Generic[E]):
         if after is not None:
             self._guest.backlog.seek(after)
         return self._read()
+
+    def quick(self, consumer: Callable[[], bool] | None) -> None:
+        """Whenever a reader of `events` waits and something comes, `consumer` may take it first, by `unread_events`,
+        and returns whether it has: a step's events then cost no turn of the loop. It must not raise."""
+        self._guest.backlog.consumer = consumer
+
+    def unread_events(self) -> list[E]:
+        """Everything that can be read at once."""
+        events = self._guest.backlog.take_unread() if self._held else []
+        if events:
+            self._guest.was_read()
+        return events
 
     def park(self) -> None:
         """The connection was lost: a resumable stream is kept for `resume`, any other is closed."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vivavoce.core import FRAME_SIZE, StreamError
+from vivavoce.core import StreamError
 
 from . import messages
 from .late import Late
-from .link import Link
-from .messages import Frame, Lost, Open, Restore, Result, Stepped, ToEngine
+from .link import Audio, Link
+from .messages import Frames, Lost, Open, Restore, Stepped, ToEngine
 from .servant import NonsenseError, Servant
 
 if TYPE_CHECKING:
@@ -51,9 +51,11 @@ class Hearing(Servant[_Served]):
 
     def step(self) -> None:
         """One frame of every stream whose turn it is; of a few that are far behind, many frames that they are owed."""
-        chosen = self._schedule.choose(monotonic())
+        chosen = self._schedule.choose(now := monotonic())
+        if not chosen:
+            return
         owed = {stream: min(1 + self._schedule.owed(stream), self._streams[stream].of_one_context) for stream in chosen}
-        late, count = self._late.choose(owed, live=self._schedule.owes_others(chosen))
+        late, count = self._late.choose(owed, live=self._schedule.owes_others(chosen, now))
         if on_time := [stream for stream in chosen if stream not in late]:
             self._advance(on_time, 1)
         if late:
@@ -67,7 +69,7 @@ class Hearing(Servant[_Served]):
         for stream in streams:
             served = self._streams[stream]
             samples, afresh = zip(*(served.frames.popleft() for _ in range(count)), strict=True)
-            frames[served.slot] = np.stack(samples)
+            frames[served.slot] = np.stack(samples) if count > 1 else samples[0][None]
             if afresh[0]:
                 self._engine.close(served.slot)
                 starts[stream] = self._engine.open(served.slot, temperature=served.temperature, seed=served.seed)
@@ -77,25 +79,23 @@ class Hearing(Servant[_Served]):
         if count == 1:
             self._cost.learn(len(streams), taken)
         self._late.learn(len(streams) * count, taken)
-        results = list[Result]()
-        for stream in streams:
-            for i, output in enumerate(outputs[self._streams[stream].slot]):
-                start = None if i else starts.get(stream)
-                results.append(Result(stream, output.token, output.logprob, output.vad, output.codes, start))
-        self._link.send([Stepped(results, taken, count)])
+        rows = [output for stream in streams for output in outputs[self._streams[stream].slot]]
+        tokens, logprobs = [row.token for row in rows], [row.logprob for row in rows]
+        vad, codes = np.array([row.vad for row in rows], np.float64), np.array([row.codes for row in rows], np.int32)
+        self._link.send([Stepped(streams, count, tokens, logprobs, vad.tobytes(), codes.tobytes(), starts, taken)])
 
     def _step(self, frames: dict[int, Samples]) -> dict[int, list[StepOutput]]:
         outputs = self._engine.step({slot: samples[0] for slot, samples in frames.items()})
         return {slot: [output] for slot, output in outputs.items()}
 
-    def _obey(self, message: ToEngine) -> None:
+    def _obey(self, message: ToEngine, audio: Audio) -> None:
         match message:
             case Open():
                 self._open(message)
             case Restore():
                 self._restore(message)
-            case Frame():
-                self._frame(message)
+            case Frames():
+                self._frames(message, audio)
             case _:
                 raise NonsenseError("this engine hears, and its model is loaded")
 
@@ -122,11 +122,8 @@ class Hearing(Servant[_Served]):
     def _admit_as(self, message: Open | Restore, token: int | None) -> None:
         self._admit(message.stream, _Served(message.slot, message.temperature, message.seed), token)
 
-    def _frame(self, message: Frame) -> None:
-        if message.stream not in self._streams:
-            return  # of a stream that was lost; the parent did not know yet
-        if len(message.samples) != 4 * FRAME_SIZE:
-            raise NonsenseError(f"a frame has {4 * FRAME_SIZE} bytes, got {len(message.samples)}")
-        samples = np.frombuffer(message.samples, np.float32)
-        self._streams[message.stream].frames.append((samples, message.afresh))
-        self._schedule.frame(message.stream)
+    def _frames(self, message: Frames, audio: Audio) -> None:
+        for place, (stream, samples) in enumerate(zip(message.streams, audio, strict=True)):
+            if served := self._streams.get(stream):  # else of one that was lost; the parent did not know yet
+                served.frames.append((samples, place in message.afresh))
+                self._schedule.frame(stream)

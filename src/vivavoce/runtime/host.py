@@ -26,6 +26,7 @@ State = Literal["loading", "ready", "restarting", "draining", "broken", "stopped
 RETRY_AFTER = {Fault.OVERLOADED: 5.0, Fault.UNAVAILABLE: 2.0, Fault.GOING_AWAY: 1.0}  # seconds
 G = TypeVar("G", bound=Guest[Any])
 I = TypeVar("I", bound=Info)  # noqa: E741
+A = TypeVar("A")
 
 
 class Host(Generic[G, I]):
@@ -237,10 +238,10 @@ class Host(Generic[G, I]):
                 log.error("The engine could not read a message: %s", reason)
                 self._metrics.malformed.inc()
 
-    def _follow(self, guest: G, answer: Callable[[], Iterable[Any]], now: float) -> None:
-        """What one step gave a stream: `answer` says the events."""
+    def _follow(self, guest: G, answered: Callable[[A], Iterable[Any]], answer: A, now: float) -> None:
+        """What one step gave a stream: `answered` says the events."""
         try:
-            events = answer()
+            events = answered(answer)
         except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, VivavoceError):
             log.exception("A stream failed")  # its neighbours must not
             self._fail(guest, StreamError(Fault.INTERNAL))

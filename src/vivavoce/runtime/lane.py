@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from vivavoce.settings.limits import Limits
 
 from .engine_process import EngineProcess
 from .guest import Guest
-from .messages import Frame, ModelInfo, Open, Result, restore
+from .messages import ModelInfo, Open, restore
 from .options import StreamOptions
 from .vault import Luggage
 
@@ -26,15 +26,21 @@ AHEAD = 16  # frames of a stream on their way through the engine: a whole flush;
 MOST_FLUSHES = 64  # unanswered; each costs the engine the model's delay in silence
 
 
-@dataclass(slots=True)
-class _Sent:
+class _Sent(NamedTuple):
     """A frame that the engine has not answered."""
 
     samples: Samples
     afresh: bool
 
-    def message(self, stream: int) -> Frame:
-        return Frame(stream, self.samples.tobytes(), self.afresh)
+
+class Answer(NamedTuple):
+    """What one frame gave."""
+
+    token: int
+    logprob: float
+    vad: Sequence[float]
+    codes: NDArray[np.int32]  # [n_q]
+    start: int | None  # the first text token of the new context, of a frame that was heard afresh
 
 
 class Lane(Guest[Event]):
@@ -110,17 +116,18 @@ class Lane(Guest[Event]):
         else:
             engine.send(restore(number, slot, self._history.snapshot()))
         for sent in self._sent:
-            engine.send(sent.message(number))
+            engine.send_frame(number, *sent)
         self.feed()
 
     def feed(self) -> None:
         """Send frames ahead, as many as may be on their way."""
-        while self._engine and self.number is not None and self.session.pending and len(self._sent) < AHEAD:
-            afresh = self.session.needs_reset()  # asked first: it speaks of the frame that is taken next
-            sent = _Sent(self.session.take(), afresh)
+        engine, number, session = self._engine, self.number, self.session
+        while engine and number is not None and session.pending and len(self._sent) < AHEAD:
+            afresh = session.needs_reset()  # asked first: it speaks of the frame that is taken next
+            sent = _Sent(session.take(), afresh)
             self._sent.append(sent)
-            self._engine.send(sent.message(self.number))
-        if not self.full:
+            engine.send_frame(number, *sent)
+        if not self._room.is_set() and not self.full:
             self._room.set()
 
     def opened(self, token: int | None) -> None:
@@ -128,19 +135,19 @@ class Lane(Guest[Event]):
         if token is not None:
             self._begin_history(token)
 
-    def answered(self, result: Result) -> list[Event]:
+    def answered(self, answer: Answer) -> list[Event]:
         """What the oldest frame on its way gave; the events are in the backlog."""
+        token, logprob, vad, codes, start = answer
         sent = self._sent.popleft()
-        if result.start is not None:
-            self._begin_history(result.start)
+        if start is not None:
+            self._begin_history(start)
         assert self._history is not None, "a step came back of a stream that was never opened"
-        self._history.add(sent.samples, result.token, result.codes)
-        events = self.session.stepped(result.token, result.logprob, result.vad)
+        self._history.add(sent.samples, token, codes)
+        events = self.session.stepped(token, logprob, vad)
         self.steps += 1
         self.patience.hear()  # whoever sent much at once is not idle while we are still at it
-        for event in events:
-            self.backlog.add(event)
         self.feed()
+        self.backlog.extend(events)
         return events
 
     # --- to another server ---

@@ -1,6 +1,6 @@
-"""What the server and the engine's process tell each other: msgpack lists of tagged structs over ZeroMQ.
+"""What the server and the engine's process tell each other: msgpack lists of tagged structs over a socket.
 
-A list travels as one message, so that a step's results, or all frames of one turn of the event loop, are one send.
+A list travels as one message, so that a step's results, or all frames that came at about one time, are one send.
 """
 
 from __future__ import annotations
@@ -70,12 +70,14 @@ class Restore(Message):
     seed: int
 
 
-class Frame(Message):
-    """One frame; answered within a `Stepped`."""
+class Frames(Message):
+    """A frame of each of these streams, one of whom may be there twice; answered within a `Stepped`.
 
-    stream: int
-    samples: bytes  # float32 [1920]
-    afresh: bool = False  # the model forgets the stream before it hears this frame
+    The audio, float32 [streams, 1920], is the parcel's, in the order of its messages.
+    """
+
+    streams: list[int]
+    afresh: list[int]  # places among them: the model forgets the stream before it hears this frame
 
 
 class Close(Message):
@@ -84,7 +86,7 @@ class Close(Message):
     stream: int
 
 
-ToEngine = Load | Open | Restore | Frame | Close | LoadSpeech | Speak | GoOn | Text | Grant
+ToEngine = Load | Open | Restore | Frames | Close | LoadSpeech | Speak | GoOn | Text | Grant
 
 # --- from the engine ---
 
@@ -110,23 +112,17 @@ class Opened(Message):
     token: int | None
 
 
-class Result(msgspec.Struct, array_like=True):
-    """What one frame gave."""
-
-    stream: int
-    token: int
-    logprob: float
-    vad: tuple[float, ...]
-    codes: tuple[int, ...]
-    start: int | None = None  # the first text token of the new context, of a frame that was heard afresh
-
-
 class Stepped(Message):
-    """One step, and how long it took."""
+    """One step, and how long it took. Rows are the frames of the first stream, in order, then those of the next."""
 
-    results: list[Result]  # in order for each stream
+    streams: list[int]
+    frames: int  # of each stream
+    tokens: list[int]  # [rows]
+    logprobs: list[float]  # [rows]
+    vad: bytes  # float64 [rows, heads]
+    codes: bytes  # int32 [rows, n_q]
+    starts: dict[int, int]  # of streams that were heard afresh: the first text token of the new context
     seconds: float
-    frames: int = 1  # of each stream
 
 
 class Lost(Message):

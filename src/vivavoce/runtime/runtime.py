@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from vivavoce.core import Fault, StreamError
+import numpy as np
+
+from vivavoce.core import FRAME_SECONDS, Fault, StreamError
 from vivavoce.settings.limits import Limits
 
 from .host import Host, refusal
-from .lane import Lane
+from .lane import Answer, Lane
 from .messages import EngineSpec, FromEngine, ModelInfo, Opened, Stepped
 from .metrics import Metrics
 from .options import StreamOptions
@@ -95,12 +97,23 @@ class Runtime(Host[Lane, ModelInfo]):
         match message:
             case Opened(stream, token) if stream in self._slots.guests:
                 self._slots.guests[stream].opened(token)
-            case Stepped(results, seconds, frames):
-                now, streams = asyncio.get_running_loop().time(), len(results) // frames
-                self._pace.stepped(streams, seconds, now, frames)
-                self._metrics.stepped(streams, seconds)
-                for result in results:
-                    if lane := self._slots.guests.get(result.stream):
-                        self._follow(lane, lambda lane=lane, result=result: lane.answered(result), now)  # type: ignore[misc]
+            case Stepped():
+                self._stepped(message)
             case _:
                 super()._take(message)
+
+    def _stepped(self, step: Stepped) -> None:
+        assert self.info, "an engine steps before it is ready"
+        now, streams, rows = asyncio.get_running_loop().time(), len(step.streams), len(step.tokens)
+        self._pace.stepped(streams, step.seconds, now, step.frames)
+        self._metrics.stepped(streams, step.seconds)
+        self._metrics.audio.inc(rows * FRAME_SECONDS)
+        vad = np.frombuffer(step.vad).reshape(rows, self.info.vad_heads).tolist()
+        codes = np.frombuffer(step.codes, np.int32).reshape(rows, self.info.n_q)
+        guests = self._slots.guests
+        for row in range(rows):
+            stream, frame = step.streams[row // step.frames], row % step.frames
+            if lane := guests.get(stream):
+                start = None if frame else step.starts.get(stream)
+                gave = Answer(step.tokens[row], step.logprobs[row], vad[row], codes[row], start)
+                self._follow(lane, lane.answered, gave, now)

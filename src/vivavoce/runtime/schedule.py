@@ -42,6 +42,7 @@ class Schedule:
     def __init__(self, cost: StepCost, burst: float = BURST) -> None:
         self._cost, self._burst = cost, burst
         self._claims = dict[int, _Claim]()
+        self._waiting = dict[int, _Claim]()  # those whose frames wait, in the order in which they began to
         self._turn = 0
 
     def open(self, stream: int, now: float) -> None:
@@ -51,27 +52,31 @@ class Schedule:
     def close(self, stream: int) -> None:
         """A stream is over, and the frames that it had waiting are gone."""
         del self._claims[stream]
+        self._waiting.pop(stream, None)
 
     def frame(self, stream: int) -> None:
         """One more frame of a stream waits."""
-        self._claims[stream].waiting += 1
+        claim = self._claims[stream]
+        claim.waiting += 1
+        self._waiting[stream] = claim
 
     def choose(self, now: float) -> list[int]:
         """The streams whose oldest frame is stepped now, each charged for it; empty when none waits or may go."""
         chosen = list[int]()
         extra = list[tuple[int, int]]()
-        for stream, claim in self._claims.items():
+        for stream, claim in self._waiting.items():
             claim.accrue(now, self._burst)
-            if claim.waiting and claim.owed:
+            if claim.owed:
                 claim.credit -= 1
                 chosen.append(stream)
-            elif claim.waiting:
+            else:
                 extra.append((claim.turn, stream))
-        chosen += [stream for _, stream in sorted(extra)[: self._room(len(chosen), len(extra))]]
+        if extra:
+            chosen += [stream for _, stream in sorted(extra)[: self._room(len(chosen), len(extra), now)]]
         for stream in chosen:
             self._turn += 1
-            self._claims[stream].waiting -= 1
             self._claims[stream].turn = self._turn
+            self._take(stream, 1)
         return chosen
 
     def owed(self, stream: int) -> int:
@@ -79,30 +84,38 @@ class Schedule:
         claim = self._claims[stream]
         return min(claim.waiting, int(claim.credit / _WHOLE))
 
-    def owes_others(self, streams: Iterable[int]) -> bool:
+    def owes_others(self, streams: Iterable[int], now: float) -> bool:
         """Whether a stream other than these is live: its next frame, when it comes, must not wait for long."""
         ours = set(streams)
-        return any(claim.owed for stream, claim in self._claims.items() if stream not in ours)
+        return any(self._live(claim, now) for stream, claim in self._claims.items() if stream not in ours)
 
     def claim(self, stream: int, frames: int) -> None:
         """So many of those are stepped together with the chosen one."""
         assert frames <= self.owed(stream), f"{frames} frames were claimed, {self.owed(stream)} are owed"
-        self._claims[stream].waiting -= frames
         self._claims[stream].credit -= frames
+        self._take(stream, frames)
 
     def wait(self, now: float) -> float | None:
         """Seconds until `choose` gives a stream, 0 when it does now; None while no frame waits."""
-        waiting = [claim for claim in self._claims.values() if claim.waiting]
-        if not waiting:
+        if not self._waiting:
             return None
-        for claim in self._claims.values():
-            claim.accrue(now, self._burst)
-        if any(claim.owed for claim in waiting) or self._room(0, len(waiting)):
+        waiting = self._waiting.values()
+        if any(self._live(claim, now) for claim in waiting) or self._room(0, len(waiting), now):
             return 0.0
         return (1 - max(claim.credit for claim in waiting)) / FRAME_RATE
 
-    def _room(self, owed: int, extra: int) -> int:
+    def _take(self, stream: int, frames: int) -> None:
+        claim = self._claims[stream]
+        claim.waiting -= frames
+        if not claim.waiting:
+            self._waiting.pop(stream, None)
+
+    def _live(self, claim: _Claim, now: float) -> bool:
+        claim.accrue(now, self._burst)
+        return claim.owed
+
+    def _room(self, owed: int, extra: int, now: float) -> int:
         """How many extra frames fit into a step beside those owed."""
-        if not extra or not any(claim.owed for claim in self._claims.values()):
+        if not any(self._live(claim, now) for claim in self._claims.values()):
             return extra
         return max(0, self._cost.largest(EXTRA_STEP_SECONDS, owed + extra) - owed)

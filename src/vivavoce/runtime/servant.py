@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
 from .cost import StepCost
-from .link import Link
+from .link import Audio, Link
 from .messages import Close, Malformed, Opened, ToEngine
 from .schedule import BURST, Schedule
 
@@ -48,17 +48,17 @@ class Servant(ABC, Generic[S]):
     def run(self) -> None:
         """Sleep until a message comes or a step may be made; never ends."""
         while True:
-            for message in self._link.receive(self._schedule.wait(monotonic())):
-                self.obey(message)
+            for message, audio in self._link.receive(self._schedule.wait(monotonic())):
+                self.obey(message, audio)
             self.step()
 
-    def obey(self, message: ToEngine) -> None:
-        """Do what one message says. One that makes no sense is told and changes nothing."""
+    def obey(self, message: ToEngine, audio: Audio) -> None:
+        """Do what one message says; audio is float32 [n, 1920]. One that makes no sense is told and changes nothing."""
         try:
             if isinstance(message, Close):
                 self._close(message.stream)
             else:
-                self._obey(message)
+                self._obey(message, audio)
         except NonsenseError as error:
             self._link.send([Malformed(f"{type(message).__name__}: {error}")])
 
@@ -67,7 +67,7 @@ class Servant(ABC, Generic[S]):
         """One step of every stream whose turn it is."""
 
     @abstractmethod
-    def _obey(self, message: ToEngine) -> None:
+    def _obey(self, message: ToEngine, audio: Audio) -> None:
         """Do what a message of this kind of engine says. Raises NonsenseError."""
 
     def _must_be_free(self, stream: int, slot: int) -> None:

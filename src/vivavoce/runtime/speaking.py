@@ -14,7 +14,7 @@ from vivavoce.engine.tts_snapshot import TtsOptions
 from vivavoce.session import ScriptMachine
 
 from . import speech_messages as messages
-from .link import Link
+from .link import Audio, Link
 from .messages import Lost, ToEngine
 from .schedule import BURST
 from .servant import NonsenseError, Servant
@@ -60,7 +60,7 @@ class Speaking(Servant[_Served]):
         results = [_said(stream, served, outputs[served.slot]) for stream, served in ready.items()]
         self._link.send([Spoke(results, [stream for stream in chosen if stream not in ready], taken)])
 
-    def _obey(self, message: ToEngine) -> None:
+    def _obey(self, message: ToEngine, audio: Audio) -> None:  # noqa: ARG002
         match message:
             case Speak() | GoOn():
                 self._open(message)

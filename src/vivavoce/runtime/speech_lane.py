@@ -104,8 +104,7 @@ class SpeechLane(Guest[SpeechEvent]):
         """Raises StreamError(RATE_LIMITED), and VivavoceError after the end."""
         if self.session.flushing >= MOST_FLUSHES:
             raise StreamError(Fault.RATE_LIMITED, f"{MOST_FLUSHES} flushes wait for their answer")
-        for event in self.session.flush(id):
-            self.backlog.add(event)
+        self.backlog.extend(self.session.flush(id))
         self.patience.hear()
         self.feed()
 
@@ -114,8 +113,7 @@ class SpeechLane(Guest[SpeechEvent]):
         answers = [event for event in self.backlog.waiting() if isinstance(event, Flushed)]
         cut = self.session.clear()
         self.backlog.drop()
-        for event in (*answers, *cut, Cleared(self.session.time)):
-            self.backlog.add(event)
+        self.backlog.extend([*answers, *cut, Cleared(self.session.time)])
         self.patience.hear()
         self._starved = False
         self.feed()
@@ -177,9 +175,8 @@ class SpeechLane(Guest[SpeechEvent]):
         events = self.session.stepped(said.epoch, said.token, said.codes, audio, said.state)
         self.steps += 1
         self.patience.hear()  # whoever sent much text at once is not idle while it is spoken
-        for event in events:
-            self.spoken += FRAME_SIZE * isinstance(event, Speech)
-            self.backlog.add(event)
+        self.spoken += FRAME_SIZE * sum(isinstance(event, Speech) for event in events)
+        self.backlog.extend(events)
         self.feed()
         return events
 

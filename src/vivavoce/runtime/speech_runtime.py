@@ -48,7 +48,7 @@ class SpeechRuntime(Host[SpeechLane, SpeechInfo]):
                         self._pace.stepped(len(results), seconds, now)
                 for said in results:
                     if lane := self._slots.guests.get(said.stream):
-                        self._follow(lane, lambda lane=lane, said=said: lane.answered(said), now)  # type: ignore[misc]
+                        self._follow(lane, lane.answered, said, now)
                 for stream in starved:
                     if lane := self._slots.guests.get(stream):
                         lane.starved()

@@ -63,6 +63,14 @@ class Stream(Handle[Event]):
         self._must_hold()
         self._lane.push(samples)
 
+    def push_now(self, samples: NDArray[np.float32]) -> bool:
+        """As `push`, if that needs no waiting and fails at nothing but the audio; whether it was taken."""
+        lane = self._lane
+        takes = self._held and not (lane.full or lane.backlog.closed or lane.session.ended)
+        if takes:
+            lane.push(samples)
+        return takes
+
     def flush(self, id: int | str) -> None:
         """Ask for everything said so far, now: `Flushed(id)` follows the last word. VivavoceError after `end`."""
         self._must_hold()

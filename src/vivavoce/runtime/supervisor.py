@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import tempfile
-from pathlib import Path
 from typing import Protocol
-
-import zmq
-import zmq.asyncio
 
 from vivavoce.core import ExitCode, Fault, StreamError
 
@@ -54,9 +48,6 @@ class Supervisor:
         self.pid: int | None = None  # of the newest process
         self.engine: EngineProcess | None = None  # the one that is ready
         self._spec, self._stall_seconds, self._crew = spec, stall_seconds, crew
-        self._context = zmq.asyncio.Context()
-        self._folder = tempfile.TemporaryDirectory(prefix="vivavoce-", dir=_short_folder())
-        self._paths = (Path(self._folder.name) / f"{n}" for n in itertools.count())
         self._changing = asyncio.Lock()  # held while a process loads: never two at once, but for a graceful move
         self._loaded = False  # once
         self._task = asyncio.create_task(self._run())
@@ -75,15 +66,13 @@ class Supervisor:
             raise
 
     async def stop(self) -> None:
-        """Leave no process, task, socket or file."""
+        """Leave no process, task or socket."""
         tasks = [task for task in (self._task, self._move) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.engine:
             await self.engine.kill("the server stops")
-        self._context.destroy(linger=0)
-        self._folder.cleanup()
 
     async def _restart(self) -> None:
         async with self._changing:
@@ -142,10 +131,8 @@ class Supervisor:
 
     async def _begin(self) -> tuple[EngineProcess, Ready | ReadyToSpeak]:
         try:
-            engine = await EngineProcess.spawn(
-                self._spec, self._context, next(self._paths), self._stall_seconds, self._crew.hear
-            )
-        except (OSError, zmq.ZMQError) as error:
+            engine = await EngineProcess.spawn(self._spec, self._stall_seconds, self._crew.hear)
+        except OSError as error:
             raise LoadError(f"the engine's process cannot be started: {error}", told=False) from error
         self.pid = engine.pid
         try:
@@ -159,8 +146,3 @@ class Supervisor:
         info = ready.info
         log.info("The engine (process %d) serves %s on %s in %d slots", engine.pid, info.name, info.device, info.slots)
         self._crew.adopt(info, ready.steps)
-
-
-def _short_folder() -> str | None:
-    """Where temporary files go, unless the path of a socket there would be too long for the system."""
-    return None if len(tempfile.gettempdir()) < 70 else "/tmp"

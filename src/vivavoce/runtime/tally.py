@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from vivavoce.core import FRAME_SECONDS, Flushed, Healed, Speech, WordEnded, WordSpoken, WordStarted
+from vivavoce.core import FRAME_SECONDS, Flushed, Healed, Speech, Vad, WordEnded, WordSpoken, WordStarted
 
 from .guest import Guest
 from .lane import Lane
@@ -34,13 +34,9 @@ class Tally(ABC):
         if self._frames:
             self._metrics.factor.observe((now - self._guest.begun) / (self._frames * FRAME_SECONDS))
 
-    def _frame(self) -> None:
-        self._frames += 1
-        self._metrics.audio.inc(FRAME_SECONDS)
-
 
 class SttTally(Tally):
-    """Of speech to text: every step is a frame."""
+    """Of speech to text: every step is a frame. The audio is counted by the step."""
 
     def __init__(self, lane: Lane, metrics: ModuleMetrics) -> None:
         super().__init__(lane, metrics)
@@ -48,9 +44,11 @@ class SttTally(Tally):
         self._worded = False
 
     def follow(self, events: Iterable[Any], now: float) -> None:
-        self._frame()
+        self._frames += 1
         for event in events:
             match event:
+                case Vad():  # first, as it is the most
+                    pass
                 case WordStarted() if not self._worded:
                     self._worded = True
                     self._metrics.first_word.observe(now - self._lane.begun)
@@ -73,4 +71,5 @@ class TtsTally(Tally):
                 case Speech():
                     if not self._frames:
                         self._metrics.first_audio.observe(now - self._guest.begun)
-                    self._frame()
+                    self._frames += 1
+                    self._metrics.audio.inc(FRAME_SECONDS)

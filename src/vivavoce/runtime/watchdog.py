@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 
-from .messages import Close, Frame, FromEngine, Lost, Open, Opened, Restore, Stepped, ToEngine
+from .messages import Close, FromEngine, Lost, Open, Opened, Restore, Stepped, ToEngine
 from .speech_messages import GoOn, Grant, Speak, Spoke
 
 
@@ -15,7 +14,7 @@ class Watchdog:
 
     def __init__(self, seconds: float, stalled: Callable[[float], None]) -> None:
         self._seconds, self._stalled = seconds, stalled
-        self._due = Counter[int]()
+        self._due = dict[int, int]()
         self._loop = asyncio.get_running_loop()
         self._since = 0.0  # when work was first due, or the newest answer came
         self._timer: asyncio.TimerHandle | None = None
@@ -23,14 +22,18 @@ class Watchdog:
 
     def sent(self, message: ToEngine) -> None:
         match message:
-            case Open() | Restore() | Frame() | Speak() | GoOn() | Grant():
-                if not self._due:
-                    self._since = self._loop.time()
-                self._due[message.stream] += 1
-                if self._timer is None and not self._stopped:
-                    self._timer = self._loop.call_later(self._seconds, self._look)
+            case Open() | Restore() | Speak() | GoOn() | Grant():
+                self.expect(message.stream)
             case Close():
                 self._due.pop(message.stream, None)
+
+    def expect(self, stream: int) -> None:
+        """One more answer is due."""
+        if not self._due:
+            self._since = self._loop.time()
+        self._due[stream] = self._due.get(stream, 0) + 1
+        if self._timer is None and not self._stopped:
+            self._timer = self._loop.call_later(self._seconds, self._look)
 
     def heard(self, message: FromEngine) -> None:
         self._since = self._loop.time()
@@ -38,8 +41,8 @@ class Watchdog:
             case Opened():
                 self._answered(message.stream)
             case Stepped():
-                for result in message.results:
-                    self._answered(result.stream)
+                for stream in message.streams:
+                    self._answered(stream, message.frames)
             case Spoke():
                 for stream in (*(said.stream for said in message.results), *message.starved):
                     self._answered(stream)
@@ -48,16 +51,16 @@ class Watchdog:
 
     def due(self, stream: int) -> int:
         """Answers that have not come."""
-        return self._due[stream]
+        return self._due.get(stream, 0)
 
     def stop(self) -> None:
         self._stopped = True
         if self._timer:
             self._timer.cancel()
 
-    def _answered(self, stream: int) -> None:
+    def _answered(self, stream: int, answers: int = 1) -> None:
         if stream in self._due:  # not of one that has been closed
-            self._due[stream] -= 1
+            self._due[stream] -= answers
             if not self._due[stream]:
                 del self._due[stream]
 

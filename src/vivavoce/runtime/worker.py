@@ -1,5 +1,6 @@
-"""The engine's process: `python -m vivavoce.runtime.worker ADDRESS`. The only part of the runtime that imports torch.
+"""The engine's process: `python -m vivavoce.runtime.worker NUMBER`, of the socket to its parent.
 
+It and what it loads are the only parts of the runtime that import torch.
 It obeys its parent alone: it ends when the parent closes its standard input or dies, and ignores SIGINT and SIGTERM.
 A step that raises ends it; the parent begins another and gives it every stream's snapshot.
 """
@@ -33,8 +34,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     logging.captureWarnings(True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request to the hub
-    link = Link(sys.argv[1])
-    (first,) = link.receive(None)
+    link = Link(int(sys.argv[1]))
+    ((first, _),) = link.receive(None)
     assert isinstance(first, Load | LoadSpeech), f"the first message must be Load, got {type(first).__name__}"
     try:
         servant, ready = _speaking(first, link) if isinstance(first, LoadSpeech) else _hearing(first, link)

@@ -111,6 +111,11 @@ class Admitted:
         if self._tab:
             self._tab.end()
 
+    @property
+    def pays(self) -> bool:
+        """Whether audio has to be paid for, which may take a while."""
+        return self._tab is not None
+
     async def pay(self, samples: int) -> None:
         """For audio that is going to be heard or spoken. Raises Refused when the account's quota has not so much left,
         or when the key is void by now."""

@@ -18,7 +18,7 @@ from vivavoce.settings.modules import AnyModule, Module, SpeechModule
 from . import banner, logs, traces
 from .app import create_app
 from .listen import check_certificate, listen, url
-from .memory import give_back_large_blocks
+from .memory import collect_seldom, give_back_large_blocks
 from .secret import judge_secret
 from .wire import FAREWELL_SECONDS, Server, uvicorn_config
 
@@ -103,6 +103,7 @@ class Service:
         await asyncio.gather(*(runtime.wait_ready() for runtime in self._runtimes.values()))
         if not (self._settings.silent or self._settings.log_json):
             banner.show(self._settings, self._runtimes, self._listener)
+        collect_seldom()
         logger.info("Ready after %.1f s", time.monotonic() - began)
 
     def _signalled(self, life: asyncio.Task[None]) -> None:

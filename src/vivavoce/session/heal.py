@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from vivavoce.core import SAMPLE_RATE, Event, Token, UnsupportedError, WordStart
 BLOCK = SAMPLE_RATE // 50  # samples: 20 ms
 QUIETEST = -45.0  # dBFS: below, nobody speaks to us
 ABOVE_NOISE = 10.0  # dB
+LOUDEST = 1e12  # power; what is louder, beyond float32 even, is no sound
 SHORTEST = 3  # blocks of a syllable; a click is shorter
 SHARE = 0.2  # of the blocks that syllables take up, at least, in either half of what is judged
 SYLLABLES = 1.0  # a second, at least, pauses included
@@ -27,10 +29,22 @@ PATIENCE = 1.0  # seconds beyond the model's delay, in which a word may still co
 Levels = NDArray[np.float64]
 
 
+@np.errstate(over="ignore")
+def energies(samples: NDArray[np.float32]) -> list[float]:
+    """The sum of squares of every whole block of 20 ms of float32 samples [n]."""
+    blocks = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    return np.vecdot(blocks, blocks).tolist()
+
+
 def levels(samples: NDArray[np.float32]) -> Levels:
     """dBFS (0: RMS 1) of every whole block of 20 ms of float32 samples [n]."""
-    blocks = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK).astype(np.float64)
-    return 10 * np.log10(np.square(blocks).mean(1) + 1e-12)
+    return decibels(energies(samples))
+
+
+def decibels(energy: Iterable[float]) -> Levels:
+    """dBFS of blocks with these energies."""
+    power = np.fromiter(energy, np.float64) / BLOCK
+    return 10 * np.log10(np.minimum(power, LOUDEST) + 1e-12)
 
 
 def sounds_like_speech(level: Levels) -> bool:
@@ -70,24 +84,24 @@ class Watch:
             raise UnsupportedError(f"heal_seconds must be 0 (off) or at least 1, got {heal_seconds}")
         self._judged = round(heal_seconds * SAMPLE_RATE / BLOCK)
         waited = round((delay_seconds + PATIENCE) * SAMPLE_RATE / BLOCK)
-        self._recent = deque[float](maxlen=self._judged + waited)  # levels, oldest first
+        self._recent = deque[float](maxlen=self._judged + waited)  # energies, oldest first
         self._silent = 0  # blocks since the last word
         self._examined = 0  # blocks, of those
 
-    def measure(self, samples: NDArray[np.float32] | None) -> Levels:
+    def measure(self, samples: NDArray[np.float32] | None) -> list[float]:
         """What `follow` wants to know of the caller's part of a frame, before the frame is given away."""
-        return levels(samples) if self._judged and samples is not None else np.zeros(0)
+        return energies(samples) if self._judged and samples is not None else []
 
-    def follow(self, level: Levels, events: Iterable[Event]) -> float:
-        """One step: its frame's levels and events. The seconds without a word when it is time to heal, else 0."""
-        if any(isinstance(event, Token | WordStarted) for event in events):
+    def follow(self, energy: list[float], events: Sequence[Event]) -> float:
+        """One step: its frame's energies and events. The seconds without a word when it is time to heal, else 0."""
+        if events and any(isinstance(event, Token | WordStarted) for event in events):
             self._begin()
-        self._recent.extend(level.tolist())
-        self._silent += len(level)
+        self._recent.extend(energy)
+        self._silent += len(energy)
         if not self._due():
             return 0.0
         self._examined = self._silent
-        if not sounds_like_speech(np.array(self._recent)[: self._judged]):
+        if not sounds_like_speech(decibels(islice(self._recent, self._judged))):
             return 0.0
         silent = seconds(self._silent * BLOCK)
         self._begin()

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vivavoce.core import FRAME_SIZE, Event, Flushed, Healed, VivavoceError, seconds
+from vivavoce.core import FRAME_SIZE, TEXT_PAD, Event, Flushed, Healed, VivavoceError, seconds
 from vivavoce.session.clock import Clock
 from vivavoce.session.frames import Frame, Framer, Samples
-from vivavoce.session.heal import Levels, Watch
+from vivavoce.session.heal import Watch
 from vivavoce.session.profile import SttProfile
 from vivavoce.session.spelling import Speller
 from vivavoce.session.turns import Turns
 from vivavoce.session.words import WordBuilder
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Taken:
     """A frame whose step has not come back."""
 
     frame: Frame
-    level: Levels  # of the caller's samples
+    energy: list[float]  # of the caller's samples
     afresh: bool  # the first of a slot that was opened afresh
 
 
@@ -112,11 +112,15 @@ class SttSession:
         assert self._taken, "a step came back of a frame that was never taken"
         assert not math.isnan(logprob), "a step came back with a log-probability that is not a number"
         taken = self._taken.popleft()
-        words = list(self._hear(taken, token, logprob))
+        if token == TEXT_PAD and self._words.idle and not (taken.afresh or taken.frame.closes):
+            words = list[Event]()
+            self._clock.advance(taken.frame.heard)
+        else:
+            words = list(self._hear(taken, token, logprob))
         events = self._turns.follow(seconds(self._clock.now), vad, words)
         if taken.frame.answer:
             events.append(taken.frame.answer)
-        silent = self._watch.follow(taken.level, words)
+        silent = self._watch.follow(taken.energy, words)
         if silent and (self.pending or not self._ended):
             self._needs_reset = self._afresh = True
             self._framer.precede(self._prefix_frames)

@@ -29,8 +29,9 @@ class Turns:
     def follow(self, time: float, vad: Sequence[float], words: list[Event]) -> list[Event]:
         """The events of one step: its Vad, its words, and the turn's end; without heads the Vad is empty."""
         assert len(vad) == self._heads, f"the model has {self._heads} VAD heads, the step {len(vad)}"
-        pauses = tuple(float(pause) for pause in vad)
-        self._spoken |= any(isinstance(event, WordStarted) and event.start >= self._ended for event in words)
+        pauses = tuple(map(float, vad))
+        if words:
+            self._spoken |= any(isinstance(event, WordStarted) and event.start >= self._ended for event in words)
         events = [Vad(time, pauses), *words]
         if self._heads and self._spoken and pauses[self._head] > self._threshold:
             self._spoken, self._ended = False, time

@@ -64,6 +64,11 @@ class WordBuilder:
         self._unread_logprob = 0.0  # sum over those pieces
         self._silent_so_far = True  # no text has been given
 
+    @property
+    def idle(self) -> bool:
+        """Whether a pad would tell nothing and change nothing, as most do."""
+        return self._growing is None and not self._marked
+
     def hear(self, token: int, logprob: float) -> Iterator[Event]:
         """What the newest token tells; the clock has already advanced to it."""
         if not self._clock.speaks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -13,7 +13,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from vivavoce.core import Fault, StreamError
 
 from ..errors import reason
-from ..gate import Admitted
+from ..gate import SMALL_MESSAGE, Admitted
+from ..websocket import QUICK, PatientWebSocket, framed
 
 
 class Caller:
@@ -24,7 +25,9 @@ class Caller:
 
     def __init__(self, websocket: WebSocket, admitted: Admitted, send_seconds: float) -> None:
         self.admitted, self.who = admitted, admitted.who
-        self.said_at = time.monotonic()
+        self.said_at = self.heard_at = time.monotonic()
+        self._listens = False  # for the next message; none before it waits
+        self._wire: PatientWebSocket | None = websocket.scope.get("extensions", {}).get(QUICK)
         self._websocket, self._send_seconds = websocket, send_seconds
 
     async def say(self, message: bytes | str) -> None:
@@ -42,12 +45,49 @@ class Caller:
 
     async def hear(self, counted: bool = True) -> bytes | str:
         """The next message. Raises StreamError TOO_LARGE or RATE_LIMITED; not `counted`, `count` is left to you."""
-        message = await self._websocket.receive()
+        self._listens = True
+        try:
+            message = await self._websocket.receive()
+        finally:
+            self._listens = False
+        self.heard_at = time.monotonic()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"], message.get("reason"))
         data: bytes | str = message["bytes"] if message.get("bytes") is not None else message["text"]
         self.admitted.message(len(data), counted)
         return data
+
+    @contextlib.contextmanager
+    def quickly(self, take: Callable[[bytes], bool]) -> Iterator[None]:
+        """Meanwhile binary messages that carry audio go to `take`, if nothing came before them that `hear` has not
+        given. It hears one at once and returns True, or leaves it to `hear`; it must not raise."""
+        wire = self._wire
+        if wire is None or self.admitted.pays:  # another server's websocket, or an account's quota is asked first
+            yield
+            return
+
+        def heard(message: bytes) -> bool:
+            taken = self._listens and len(message) >= SMALL_MESSAGE and take(message)
+            if taken:
+                self.heard_at = time.monotonic()
+            return taken
+
+        wire.hear_now = heard
+        try:
+            yield
+        finally:
+            wire.hear_now = None
+
+    @property
+    def reads(self) -> bool:
+        """Whether `say_now` may be used: what is sent goes out without waiting."""
+        return self._wire is not None and self._wire.reads
+
+    def say_now(self, messages: Sequence[bytes], *, text: bool = False) -> None:
+        """All of them, as text if they are UTF-8, while the client `reads`."""
+        assert self._wire, "there is no quick way"
+        self._wire.say_now(b"".join([framed(message, text) for message in messages]))
+        self.said_at = time.monotonic()
 
     def count(self) -> None:
         """A message that nothing else paces. Raises StreamError(RATE_LIMITED)."""

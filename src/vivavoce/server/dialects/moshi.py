@@ -112,9 +112,29 @@ class Conversation:
         self._opus = OpusReader()
         self._markers = Markers(SttProfile((), self._runtime.info.delay_seconds).delay_frames)
         await self._caller.say(codec.ready())  # from here and not from the steps: clients wait half a second for it
-        await first_of(self._listen(), self._speak(self._stream))
+        self._stream.quick(self._speak_now)
+        with self._caller.quickly(self._listen_now):
+            await first_of(self._listen(), self._speak(self._stream))
 
     # --- from the client ---
+
+    def _listen_now(self, message: bytes) -> bool:
+        """Audio that needs no waiting and no answer."""
+        if self._again or self._markers.waiting:
+            return False
+        pcm = codec.audio_at_once(message)
+        if pcm is None:
+            return False
+        try:
+            taken = self._stream.push_now(pcm)
+        except InvalidAudioError:
+            taken = False  # which is said on the common way
+        if not taken:
+            return False
+        self._received += len(pcm)
+        self._markers.audio(pcm)
+        self._bad = 0
+        return True
 
     async def _listen(self) -> None:
         while not self._again:
@@ -178,20 +198,34 @@ class Conversation:
 
     # --- to the client ---
 
+    def _speak_now(self) -> bool:
+        """All that a step told, in one go, while the client reads."""
+        if not self._caller.reads:
+            return False
+        if events := self._stream.unread_events():
+            said = [message for event in events for message in self._tell(event)]
+            if said := [*said, *self._echoes()]:
+                self._caller.say_now(said)
+        return not self._stream.over
+
     async def _speak(self, stream: Stream) -> None:
         async for event in stream.events():
-            self._journal.saw(event)
             for message in self._tell(event):
                 await self._caller.say(message)
             if not stream.unread:  # the step's last event: its echoes follow its words
-                stop, ids = self._markers.due()
-                if stop is not None:
-                    await self._caller.say(codec.end_word(stop))
-                for marker in ids:
-                    await self._caller.say(codec.marker(marker))
+                for message in self._echoes():
+                    await self._caller.say(message)
+
+    def _echoes(self) -> Iterator[bytes]:
+        """What is said of markers after a step."""
+        stop, ids = self._markers.due()
+        if stop is not None:
+            yield codec.end_word(stop)
+        yield from map(codec.marker, ids)
 
     def _tell(self, event: Event) -> Iterator[bytes]:
         """The messages of one event, in moshi-server's order: Step, Word, EndWord, Marker."""
+        self._journal.saw(event)
         news = self._markers.follow(event)
         match event:
             case Vad(time, pauses):

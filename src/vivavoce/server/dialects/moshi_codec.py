@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vivavoce.core import StreamError
+
 from . import packing
 from .msgpack import Reader, invalid
 
@@ -51,6 +53,7 @@ class OggOpus:
 Request = Init | Ping | Marker | Audio | OggOpus
 _BY_INDEX = (b"Init", b"Marker", b"Audio", b"OggOpus")  # what serde takes for a tag, too
 _FIELDS = {b"Init": b"", b"Ping": b"", b"Marker": b"id", b"Audio": b"pcm", b"OggOpus": b"data"}
+_AUDIO = b"\x82\xa4type\xa5Audio\xa3pcm"
 _KEYS = {b"type", b"id", b"pcm", b"data"}
 
 
@@ -83,6 +86,16 @@ def decode(data: bytes) -> Request:
     if tag is None:
         raise invalid("the message has no type")
     return request or _request(tag, seen.get(_FIELDS[tag]))  # the type may stand behind its field
+
+
+def audio_at_once(data: bytes) -> Samples | None:
+    """The samples of a message written as nearly every client writes it; None: `decode` is to read it."""
+    if not data.startswith(_AUDIO):
+        return None
+    try:
+        return Reader(data, len(_AUDIO)).samples("Audio.pcm")
+    except StreamError:
+        return None
 
 
 def _sequence(reader: Reader, count: int) -> Request:

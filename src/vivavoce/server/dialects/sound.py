@@ -28,6 +28,9 @@ class Sound(Protocol):
     def read(self, data: bytes) -> Iterator[Samples]:
         """What became readable, in blocks. Raises StreamError(INVALID_MESSAGE); the next bytes begin afresh then."""
 
+    def at_once(self, data: bytes) -> Samples | None:
+        """What became readable, where that is one block without a fault; None: nothing was read, `read` is to do it."""
+
     def rest(self) -> Samples:
         """What is still held back when nothing more follows for now."""
 
@@ -46,6 +49,9 @@ class _Opus:
 
     def read(self, data: bytes) -> Iterator[Samples]:
         return self._reader.read(data)
+
+    def at_once(self, data: bytes) -> Samples | None:  # noqa: ARG002
+        return None
 
     def rest(self) -> Samples:
         return np.zeros(0, np.float32)
@@ -68,6 +74,14 @@ class _Pcm:
                 samples = self._resampler.resample_chunk(samples)
             if len(samples):
                 yield samples
+
+    def at_once(self, data: bytes) -> Samples | None:
+        if self.cut or self._resampler or len(data) % self._width or len(data) > _BLOCK:
+            return None
+        if self._format != "pcm_f32le":
+            return self._decoded(data)
+        samples = np.frombuffer(data, "<f4")
+        return samples if np.vdot(samples, samples) <= LOUDEST**2 else None  # then none is louder, and none is NaN
 
     def rest(self) -> Samples:
         if not self._resampler:

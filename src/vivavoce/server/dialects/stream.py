@@ -115,11 +115,13 @@ class Conversation:
         """Until the stream has ended. Raises WebSocketDisconnect, and StreamError once the client has been told."""
         try:
             await self._say(self._ready())
-            await first_of(self._speak(events), self._listen(), self._ping())
+            self._stream.quick(self._speak_now)
+            with self._caller.quickly(self._listen_now):
+                await first_of(self._speak(events), self._listen(), self._ping())
             self._stream.park()  # so that a client that lost the connection just now can still fetch its last words
             await self._caller.close()
         except StreamError as error:
-            await self._caller.close(error, messages.encode(messages.error(error)))
+            await self._caller.close(error, messages.encode(messages.error(error)).decode())
             raise
         except WebSocketDisconnect:
             await self._keep_rest()
@@ -139,6 +141,18 @@ class Conversation:
 
     # --- from the caller ---
 
+    def _listen_now(self, message: bytes) -> bool:
+        """Audio that needs no waiting and no answer."""
+        samples = self._sound.at_once(message) if not (self._moves and self._asked.resume) else None
+        if samples is None:
+            return False
+        if self._asked.resume and self._stream.received + len(samples) - self._acknowledged >= SAMPLE_RATE:
+            return False  # it is to be acknowledged
+        if not self._stream.push_now(samples):
+            return False
+        self._bad = 0
+        return True
+
     async def _listen(self) -> None:
         while True:
             message = await self._next()
@@ -153,12 +167,17 @@ class Conversation:
                 await self._complain(error)
 
     async def _next(self) -> bytes | str:
+        began = time.monotonic()
         while True:
+            quiet_since = max(began, self._caller.heard_at)
+            left = None if self._stream.ended or not self._idle else quiet_since + self._idle - time.monotonic()
             try:
-                async with asyncio.timeout(None if self._stream.ended else self._idle):
+                async with asyncio.timeout(left):
                     return await self._caller.hear()
             except TimeoutError:
-                if not self._stream.queued:  # else it is the caller who waits for us
+                if self._stream.queued:  # it is the caller who waits for us
+                    began = time.monotonic()
+                elif self._caller.heard_at <= quiet_since:
                     hint = "send keepalive while there is no audio, or ask for more with ?idle=SECONDS"
                     why = f"neither audio nor keepalive for {self._idle:g} s"
                     raise Refused(Fault.CLIENT_TIMEOUT, "client_timeout", why, hint) from None
@@ -217,6 +236,22 @@ class Conversation:
 
     # --- to the caller ---
 
+    def _speak_now(self) -> bool:
+        """All that a step told, in one go, while the client reads."""
+        if not self._caller.reads:
+            return False
+        number, said = self._stream.position, list[bytes]()
+        for event in self._stream.unread_events():
+            number += 1
+            self._journal.saw(event)
+            if message := messages.event(event, self._asked):
+                if self._asked.resume:
+                    message["seq"] = number
+                said.append(messages.encode(message))
+        if said:
+            self._caller.say_now(said, text=True)
+        return not self._stream.over
+
     async def _speak(self, events: AsyncIterator[Event]) -> None:
         async for event in events:
             self._journal.saw(event)
@@ -241,4 +276,4 @@ class Conversation:
                 await asyncio.sleep(self._ping_seconds - quiet)
 
     async def _say(self, message: dict[str, object]) -> None:
-        await self._caller.say(messages.encode(message))
+        await self._caller.say(messages.encode(message).decode())

@@ -77,14 +77,16 @@ def _id(id: object) -> int | str:
 def event(event: Event, asked: Wishes) -> dict[str, object] | None:
     """What to tell of an event; None when it was not asked for."""
     match event:
+        case Vad(time, pauses):  # first, as it is the most
+            if not asked.vad:
+                return None
+            return {"type": "vad", "time": _time(time), "pauses": [round(pause, 4) for pause in pauses]}
         case Token(text, start):
             return {"type": "token", "text": text, "start": _time(start)}
         case WordStarted(text, start, confidence) if asked.words:
             return {"type": "word_start", "text": text, "start": _time(start), "confidence": round(confidence, 4)}
         case WordEnded(word) if asked.words:
             return {"type": "word", **word_map(word)}
-        case Vad(time, pauses) if asked.vad:
-            return {"type": "vad", "time": _time(time), "pauses": [round(pause, 4) for pause in pauses]}
         case TurnEnded(time):
             return {"type": "vad_end", "time": _time(time)}
         case Flushed(id):
@@ -114,6 +116,4 @@ def _time(seconds: float) -> float:
     return round(seconds, 5)  # finer than a sample
 
 
-def encode(message: dict[str, object]) -> str:
-    """As text, compact."""
-    return msgspec.json.encode(message).decode()
+encode = msgspec.json.Encoder().encode  # as UTF-8, compact
