@@ -49,12 +49,20 @@ def decibels(energy: Iterable[float]) -> Levels:
 
 def sounds_like_speech(level: Levels) -> bool:
     """Whether blocks of these levels, some seconds of them, hold speech throughout."""
+    if _thinner_half(level > QUIETEST) < SHARE:  # as most silence is; the threshold is never lower
+        return False
     threshold = max(QUIETEST, float(np.percentile(level, 10)) + ABOVE_NOISE)
-    spoken = _opened(level > threshold)
-    if min(half.mean() for half in np.array_split(spoken, 2)) < SHARE:
+    if _thinner_half(_opened(level > threshold)) < SHARE:
         return False
     smooth = np.convolve(np.maximum(level, threshold - SWING), np.full(SHORTEST, 1 / SHORTEST), "valid")
     return _rises(smooth) >= SYLLABLES * seconds(len(level) * BLOCK)
+
+
+def _thinner_half(active: NDArray[np.bool_]) -> float:
+    """The share of the active in the half that has fewer."""
+    middle = (len(active) + 1) // 2
+    first, second = (np.count_nonzero(half) / max(1, len(half)) for half in (active[:middle], active[middle:]))
+    return min(first, second)
 
 
 def _opened(active: NDArray[np.bool_]) -> NDArray[np.bool_]:
