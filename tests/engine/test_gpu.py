@@ -19,14 +19,15 @@ from vivavoce.core import UnsupportedError
 from vivavoce.engine import SttEngine
 from vivavoce.engine.codec import PlainEncoder
 from vivavoce.engine.gpu import support
-from vivavoce.engine.gpu.budget import Budget, page_bytes
+from vivavoce.engine.gpu.budget import Budget
 from vivavoce.engine.gpu.codec import SlotEncoder
 from vivavoce.engine.gpu.graphs import buckets
 from vivavoce.engine.gpu.kernels import rows as row_kernels
 from vivavoce.engine.gpu.kernels.choice import choose
 from vivavoce.engine.gpu.kernels.quantiser import quantise
 from vivavoce.engine.gpu.lm import PagedLm
-from vivavoce.engine.gpu.memory import EIGHT_BITS, eight_bits
+from vivavoce.engine.gpu.memory import eight_bits
+from vivavoce.engine.gpu.sizes import EIGHT_BITS, page_bytes
 from vivavoce.engine.stepper import PlainLm
 from vivavoce.nn import sampling
 from vivavoce.nn.lm import Lm, LmConfig

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..engine.gpu.budget import page_bytes
 from ..engine.gpu.engine import GraphedEngine
 from ..engine.gpu.graphs import Graphs
 from ..engine.gpu.rows import AnyRows
+from ..engine.gpu.sizes import page_bytes
 from ..nn.lm import Lm
 from ..nn.mimi import Mimi
 

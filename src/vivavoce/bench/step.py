@@ -6,7 +6,7 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -87,6 +87,15 @@ def _milliseconds(step: Callable[[], object]) -> float:
     before = time.perf_counter()
     step()
     return (time.perf_counter() - before) * 1e3
+
+
+def own_steps(
+    mimi: Mimi, lm: Lm, packed: str | None, batches: Iterable[int], steps: int = 9
+) -> Iterator[tuple[int, float]]:
+    """(batch, median milliseconds of a whole frame at full context) of a model that hears, without a peer."""
+    for batch in batches:
+        yield batch, _medians(_our_step(mimi, lm, packed, batch), None, steps)[0]
+        gc.collect()
 
 
 def moshi_models(mimi: Mimi, lm: Lm, device: str = "cpu") -> tuple[Any, Any]:

@@ -30,6 +30,7 @@ VERBS = {
         "voices",
         "check",
         "doctor",
+        "plan",
         "smoke",
         "token",
         "accounts",

@@ -15,7 +15,8 @@ from vivavoce.nn.rows import Rows
 from vivavoce.nn.transformer import GeluFeedForward, Layer
 
 from .kernels.quantiser import quantise
-from .memory import PAGE, Memory, reserved, ring_of
+from .memory import Memory, reserved
+from .sizes import PAGE, ring_of
 
 
 class SlotEncoder:

@@ -22,8 +22,9 @@ from .codec import SlotEncoder
 from .graphs import Graphs
 from .kernels.choice import choose
 from .lm import PagedLm
-from .memory import PAGE, repeated
+from .memory import repeated
 from .rows import AnyRows
+from .sizes import PAGE
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from vivavoce.nn.rows import Rows
 from vivavoce.nn.transformer import GatedFeedForward, Layer
 
 from .kernels import rows as kernels
-from .memory import PAGE, Memory, ring_of
+from .memory import Memory
 from .pages import Pages
 from .rows import AnyRows
+from .sizes import PAGE, ring_of
 from .support import hears_only
 
 PROMISE = 4  # a stream is promised this part of its ring

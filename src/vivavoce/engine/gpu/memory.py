@@ -13,11 +13,10 @@ from vivavoce.nn.rows import Rows
 from vivavoce.nn.transformer import TransformerConfig, TransformerState
 
 from .kernels import attention
+from .sizes import EIGHT_BITS, PAGE
 
-PAGE = 16  # positions
 BUSY = 8  # programs a multiprocessor that hide what memory takes to answer
 MOST_SPLITS = 16  # of what one row sees
-EIGHT_BITS = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}  # the largest number kept
 
 
 @dataclass(frozen=True)
@@ -113,11 +112,6 @@ def eight_bits(numbers: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     scale = (numbers.float().abs().amax(-1) / EIGHT_BITS[dtype]).clamp_min(1e-30)
     ratio = numbers.float() / scale[..., None]
     return (torch.floor(ratio + 0.5) if dtype == torch.int8 else ratio).to(dtype), scale
-
-
-def ring_of(context: int, count: int, page: int = PAGE) -> int:
-    """Pages that `context` positions and the rest of a call of `count` touch at most."""
-    return (context + count - 1 + page - 2) // page + 1
 
 
 def reserved(memory: Memory, slots: int) -> Memory:
