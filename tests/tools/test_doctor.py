@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from vivavoce.core import ExitCode
+from vivavoce.tools import doctor
 
 from ..serving import serving
 from .conftest import Ran, Run
@@ -109,6 +110,15 @@ def test_settings_that_are_wrong_or_leave_the_door_open(run: Run, tmp_path: Path
     name, _, value = shlex.split(advice)[1].partition("=")
     assert value
     assert run("doctor", "--addr", "0.0.0.0", "--port", "0", **{name: "abc"}).code == 0
+
+
+def test_a_client_without_pytorch_is_told_what_a_server_needs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `pip install vivavoce` leaves a machine."""
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    ran = run("doctor", "--json", "--port", "0", gpus="NVIDIA L4,8,9,23034,22500")
+    assert ran.code == ExitCode.FAILURE
+    assert told(ran)["system"][0]["advice"] == "pip install 'vivavoce[engine]'"
+    assert not told(ran).keys() & {"engine", "model"}
 
 
 def test_few_open_files_are_said(run: Run, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub import constants, errors
 
-from ..core import DownloadError
+from ..core import CheckpointError, DownloadError
 from ..settings import hub_cache, hub_endpoint, hub_offline, hub_token
 
 _CODEC = 384_644_900  # bytes of the codec that lies in every repository
@@ -120,20 +120,43 @@ def _first_line(error: BaseException) -> str:
 
 
 def cached_models() -> list[tuple[str, Path, int]]:
-    """Speech-to-text repositories in the cache: name, folder of the newest copy, bytes on disk."""
-    if not hub_cache().is_dir():
-        return []
+    """Models of ours in the cache: name, folder of the newest copy, bytes on disk."""
     found = []
-    for repository in huggingface_hub.scan_cache_dir(hub_cache()).repos:
+    for repository in _cached():
         newest = max(repository.revisions, key=lambda revision: revision.last_modified, default=None)
-        if repository.repo_type == "model" and newest is not None and _hears(newest.snapshot_path / "config.json"):
+        if newest is not None and _is_model(newest.snapshot_path / "config.json"):
             found.append((repository.repo_id, newest.snapshot_path, repository.size_on_disk))
     return sorted(found)
 
 
-def _hears(config: Path) -> bool:
+def remove(name: str, revision: str | None = None, *, dry: bool = False) -> tuple[list[str], int]:
+    """Take a repository, or one revision of it, out of the cache: the commits removed, and the bytes that frees.
+
+    `dry` only tells. Raises CheckpointError where the cache has no such thing.
+    """
+    held = {repository.repo_id: repository for repository in _cached()}
+    if name not in held:
+        raise CheckpointError(f"{name} is not in the cache {hub_cache()}")
+    found = [one for one in held[name].revisions if revision is None or revision in {one.commit_hash, *one.refs}]
+    if not found:
+        there = ", ".join(sorted(one.commit_hash for one in held[name].revisions))
+        raise CheckpointError(f"{name} is in the cache, but not at {revision}; there is {there}")
+    commits = sorted(one.commit_hash for one in found)
+    strategy = huggingface_hub.scan_cache_dir(hub_cache()).delete_revisions(*commits)
+    if not dry:
+        strategy.execute()
+    return commits, strategy.expected_freed_size
+
+
+def _cached() -> list[huggingface_hub.CachedRepoInfo]:
+    if not hub_cache().is_dir():
+        return []
+    return [one for one in huggingface_hub.scan_cache_dir(hub_cache()).repos if one.repo_type == "model"]
+
+
+def _is_model(config: Path) -> bool:
     try:
         values = json.loads(config.read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(values, dict) and values.get("model_type") in ("stt", "kyutai_speech_to_text")
+    return isinstance(values, dict) and values.get("model_type") in ("stt", "tts", "kyutai_speech_to_text")

@@ -40,6 +40,7 @@ VERBS = {
         "service",
         "validate",
         "config",
+        "model",
         "models",
         "train",
         "bench",

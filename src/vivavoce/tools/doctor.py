@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from vivavoce.settings import Loaded, SettingsError
 
@@ -38,39 +39,54 @@ class Examination:
 
 
 def examine(loaded: Loaded | SettingsError, gpus: Found) -> Examination:
-    """Look at this machine with these GPUs, for a server with these settings; slow, since it imports torch."""
-    findings = [system(), *cards(gpus), *processor(), memory()]
+    """Look at this machine with these GPUs, for a server with these settings; slow, since it imports torch.
+
+    Where that is not installed, nothing is said of what computes.
+    """
+    engine = find_spec("torch") is not None
+    findings = [system(engine), *cards(gpus, engine), *processor(engine), memory()]
     if isinstance(loaded, SettingsError):
         findings.append(Finding("settings", "fault", str(loaded)))
     else:
         settings = loaded.settings
         findings += [Finding("settings", "warning", text) for text in loaded.warnings]
-        findings += [*models(settings), files(sum(module.slots for module in settings.served)), *doors(settings)]
+        findings += [*(models(settings) if engine else ()), files(sum(module.slots for module in settings.served))]
+        findings += doors(settings)
     return Examination(gpus, [*findings, *sounds()])
 
 
-def system() -> Finding:
+def system(engine: bool) -> Finding:
+    here = (
+        f"vivavoce {version('vivavoce')}, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
+    if not engine:
+        text = f"{here}, without PyTorch: a client, which serves nothing"
+        return Finding("system", "fault", text, "pip install 'vivavoce[engine]'")
     import torch
 
     cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
-    here = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return Finding("system", "ok", f"vivavoce {version('vivavoce')}, {here}, PyTorch {torch.__version__} ({cuda})")
+    return Finding("system", "ok", f"{here}, PyTorch {torch.__version__} ({cuda})")
 
 
-def cards(found: Found) -> Iterator[Finding]:
+def cards(found: Found, engine: bool) -> Iterator[Finding]:
     """GPUs and what steps a model on each."""
+    if not found.gpus:
+        yield Finding("gpu", "note", f"no NVIDIA GPU: {found.reason or 'the driver knows none'}")
+    for gpu in found.gpus:
+        room = "" if gpu.total is None else f", {bytes_of(gpu.free or 0)} of {bytes_of(gpu.total)} free"
+        driver = "" if found.driver is None or gpu.source == "simulated" else f", driver {found.driver}"
+        yield Finding("gpu", "ok", f"{gpu.index}: {gpu.name} ({gpu.sm}, {gpu.source}{room}{driver})")
+        yield from path(gpu) if engine else ()
+    if engine:
+        yield from _torch_on(found)
+
+
+def _torch_on(found: Found) -> Iterator[Finding]:
     import torch
 
     if torch.backends.mps.is_available():
         advice = "vivavoce serve --device mps"
         yield Finding("gpu", "note", "Apple's GPU can be used (MPS); auto takes the CPU", advice)
-    if not found.gpus and not torch.backends.mps.is_available():
-        yield Finding("gpu", "note", f"no NVIDIA GPU: {found.reason or 'the driver knows none'}; the CPU computes")
-    for gpu in found.gpus:
-        room = "" if gpu.total is None else f", {bytes_of(gpu.free or 0)} of {bytes_of(gpu.total)} free"
-        driver = "" if found.driver is None or gpu.source == "simulated" else f", driver {found.driver}"
-        yield Finding("gpu", "ok", f"{gpu.index}: {gpu.name} ({gpu.sm}, {gpu.source}{room}{driver})")
-        yield from path(gpu)
     if found.gpus and found.gpus[0].source == "nvml" and not torch.cuda.is_available():
         how = "has no CUDA in it" if torch.version.cuda is None else "cannot use the driver, which may be too old"
         wanted = f"pip install --force-reinstall 'torch=={torch.__version__.partition('+')[0]}'"
@@ -92,12 +108,14 @@ def path(gpu: Gpu) -> Iterator[Finding]:
         yield Finding("gpu", "warning", text, PREPARE)
 
 
-def processor() -> Iterator[Finding]:
+def processor(engine: bool) -> Iterator[Finding]:
     """The processor and what steps a model on it."""
-    from vivavoce.engine.kernels.library import library
-
     here = machine.processor()
     yield Finding("cpu", "ok", f"{here.name}, {here.cores} cores, {', '.join(here.sets) or 'no vector units known'}")
+    if not engine:
+        return
+    from vivavoce.engine.kernels.library import library
+
     kernels = library()
     if kernels is not None:
         yield Finding("engine", "ok", f"CPU: native kernels, {next(iter(kernels.isas))}")

@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from vivavoce.checkpoints.hub import KNOWN_MODELS
 from vivavoce.core import VivavoceError
 from vivavoce.settings import HubSource, ServeSettings, SpeechModule, hub_cache, hub_offline, locate
 from vivavoce.settings.modules import AnyModule
@@ -52,6 +51,8 @@ def _model(module: AnyModule) -> tuple[Finding, int]:
 
 
 def _absent(module: AnyModule, where: HubSource) -> tuple[Finding, int]:
+    from vivavoce.checkpoints.hub import KNOWN_MODELS
+
     size = next((known.bytes for known in KNOWN_MODELS if known.name == where.repository), 0)
     text = f"{module.label}: {where.repository} is not on this disk"
     if hub_offline():
@@ -67,11 +68,11 @@ def _pull(where: HubSource) -> str:
 
 def _shape(module: AnyModule) -> str:
     """Names and shapes of all its tensors are right, or CheckpointError."""
-    from vivavoce.checkpoints import Instead, load_stt, load_tts
+    from vivavoce.checkpoints import Instead
+    from vivavoce.checkpoints.verify import sizes_of
 
     instead = Instead(module.lm_file, module.mimi_file, module.tokenizer_file, module.codebooks)
-    load = load_tts if isinstance(module, SpeechModule) else load_stt
-    model = load(module.model, device="meta", instead=instead)
+    model = sizes_of(module.model, speaks=isinstance(module, SpeechModule), instead=instead)
     numbers = sum(weight.numel() for weight in model.lm.parameters())
     return (
         f"{model.config.name}, {numbers / 1e6:.0f} million weights in {model.dtype}, {Path(model.files['lm']).parent}"
