@@ -31,6 +31,15 @@ def word_error_rate(reference: str, heard: str) -> float:
     return errors / words if words else float(errors > 0)
 
 
+def character_errors(reference: str, heard: str) -> tuple[int, int]:
+    """(substitutions + deletions + insertions, characters of the reference), both texts normalised, spaces counted."""
+    said, got = normalise(reference), normalise(heard)
+    if not said or not got:  # which jiwer does not take
+        return len(said or got), len(said)
+    counted = jiwer.process_characters(said, got)
+    return counted.substitutions + counted.deletions + counted.insertions, len(said)
+
+
 def differences(one: Sequence[str], other: Sequence[str]) -> int:
     """How many words differ between two lists of words, exactly as they are spelt."""
     return _errors(one, other)

@@ -42,6 +42,7 @@ VERBS = {
         "config",
         "model",
         "models",
+        "eval",
         "train",
         "bench",
     )
