@@ -82,7 +82,11 @@ def fill(module: M, layout: Layout, tensors: Tensors, device: torch.device, dtyp
 def dump(module: nn.Module, layout: Layout, dtype: torch.dtype) -> dict[str, Tensor]:
     """The tensors to write for a module, on the CPU, contiguous and sharing no memory."""
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    return {
-        piece.name: piece.ours.reshape(piece.shape).to("cpu", dtype).clone(memory_format=torch.contiguous_format)
-        for piece in layout(parameters)
-    }
+    return {piece.name: _whole(piece).to("cpu", dtype) for piece in layout(parameters)}
+
+
+def _whole(piece: Piece) -> Tensor:
+    """What the file has beyond our numbers is zero."""
+    whole = torch.zeros(piece.shape, dtype=piece.ours.dtype, device=piece.ours.device)
+    whole.view(-1)[: piece.ours.numel()] = piece.ours.reshape(-1)
+    return whole

@@ -40,10 +40,10 @@ def save_stt(model: SttModel, folder: str | Path, *, dtype: torch.dtype = torch.
     (folder / "config.json").write_text(json.dumps(config_json(model.config, model.lm.config), indent=2))
 
 
-def write(path: Path, tensors: dict[str, Tensor]) -> None:
+def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """A safetensors file, whole or not at all."""
     part = path.with_suffix(".part")  # a file that is mapped by a loaded model must not change under it
-    save_file(tensors, part)
+    save_file(tensors, part, metadata)
     part.replace(path)
 
 

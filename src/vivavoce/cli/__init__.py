@@ -30,6 +30,7 @@ VERBS = {
         "voices",
         "check",
         "doctor",
+        "convert",
         "plan",
         "smoke",
         "token",
