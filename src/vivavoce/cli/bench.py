@@ -12,7 +12,7 @@ import typer
 
 from vivavoce.core import ExitCode
 
-from . import bench_capacity, bench_path, bench_step, bench_tts, remote
+from . import bench_capacity, bench_path, bench_quant, bench_step, bench_tts, remote
 
 if TYPE_CHECKING:
     from vivavoce.bench.clip import Clip
@@ -234,3 +234,4 @@ app.command()(bench_capacity.capacity)
 app.command()(bench_path.path)
 app.command()(bench_step.engine)
 app.command()(bench_step.lm)
+app.command()(bench_quant.quant)

@@ -119,6 +119,11 @@ class SttEngine:
         codec = mimi.encoder_layers * mimi.context // 2 + CONVOLUTIONS
         return max(lm.context, min(lm.num_layers * lm.context, KEPT)), max(mimi.context, min(codec, KEPT))
 
+    @property
+    def weight_bytes(self) -> int | None:
+        """Of the LM's weights as native code keeps them; None where PyTorch steps it."""
+        return self._memory.weight_bytes if isinstance(self._memory, NativeLm) else None
+
     def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0) -> int:
         """Give a free slot to a new stream; temperature 0 is greedy. Returns the text token of the start position."""
         self._take(slot, temperature, seed)

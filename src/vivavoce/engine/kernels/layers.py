@@ -8,7 +8,7 @@ from torch import Tensor
 
 from . import structures
 from .library import Library
-from .packing import CHANNELS, GROUP, Format, pack, padded
+from .packing import CHANNELS, GROUP, Format, Packed, pack, padded
 
 
 class Packer:
@@ -19,6 +19,12 @@ class Packer:
         self.heads, self.head_dim, self.format = heads, dim // heads, format
         self.head_width = padded(self.head_dim, CHANNELS)
         self._kept = list[object]()
+
+    @property
+    def bytes(self) -> int:
+        """Of all that was packed or is read as it is."""
+        packed = [part for kept in self._kept if isinstance(kept, Packed) for part in (kept.data, kept.scales)]
+        return sum(part.nbytes for part in [*packed, *self._kept] if isinstance(part, Tensor))
 
     def layer(self, norms: tuple[Tensor, Tensor], qkv: Tensor, out: Tensor, inner: Tensor, outer: Tensor,
               rotated: bool) -> structures.Layer:  # fmt: skip

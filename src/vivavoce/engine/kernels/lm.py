@@ -70,6 +70,11 @@ class NativeLm:
             release(layer.attention, layer.feed_forward)
         release(self._lm.text_head)
 
+    @property
+    def weight_bytes(self) -> int:
+        """Of the weights as they are kept for steps, the embeddings too."""
+        return self._weights.bytes
+
     def reset(self, slot: int) -> None:
         """Nothing was heard. What the ring holds stays, numbers that take a share of exactly zero."""
         self.position[slot] = self._oldest[slot] = 0

@@ -53,6 +53,11 @@ class LmWeights:
             pack.head_width, config.n_q, config.card, config.text_card, config.context,
         )  # fmt: skip
 
+    @property
+    def bytes(self) -> int:
+        """Of all that steps read, the embeddings too."""
+        return self._pack.bytes
+
     def scratch(self, rings: list[Rings], threads: int) -> Scratch:
         """For steps over these rings."""
         layer, model = self.layers[0], self.struct
