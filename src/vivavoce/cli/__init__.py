@@ -44,6 +44,7 @@ VERBS = {
         "model",
         "models",
         "eval",
+        "samples",
         "logs",
         "train",
         "bench",
