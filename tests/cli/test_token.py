@@ -45,6 +45,19 @@ def test_verify_says_why_not(tmp_path: Path, status: str, why: str) -> None:
     assert "signature is wrong" in other.stderr
 
 
+def test_json_says_whose_a_token_is_or_why_it_is_not_good(tmp_path: Path) -> None:
+    minted = json.loads(token("mint", "--user", "ada", "--secret", SECRET, "--json", folder=tmp_path).stdout)
+    assert minted["user"] == "ada"
+    assert 3500 < minted["expires_in_seconds"] <= 3600
+    judged = token("verify", minted["token"], "--secret", SECRET, "--json", folder=tmp_path)
+    assert judged.returncode == 0
+    told = json.loads(judged.stdout)
+    assert (told["valid"], told["user"], told["session"]) == (True, "ada", minted["session"])
+    other = token("verify", minted["token"], "--secret", SECRET[::-1], "--json", folder=tmp_path)
+    assert (other.returncode, json.loads(other.stdout)["valid"]) == (ExitCode.FAILURE, False)
+    assert "signature is wrong" in json.loads(other.stdout)["reason"]
+
+
 def test_inspect_needs_no_secret(tmp_path: Path) -> None:
     minted = token("mint", "--secret", SECRET, folder=tmp_path).stdout.strip()
     seen = token("inspect", folder=tmp_path, MOSHI_JWT_TOKEN=minted)

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from vivavoce.tools.finding import bytes_of
+
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 HELP = (
@@ -79,8 +81,4 @@ def table(found: list[Row]) -> str:
 
 def size(count: int | None) -> str:
     """1234567 bytes are 1.2 MB."""
-    if count is None:
-        return "?"
-    if count < 1_000_000:
-        return f"{count / 1e3:.0f} kB"
-    return f"{count / 1e6:.1f} MB" if count < 1_000_000_000 else f"{count / 1e9:.1f} GB"
+    return "?" if count is None else bytes_of(count)

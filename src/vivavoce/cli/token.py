@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from vivavoce.core import ExitCode
+
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
@@ -39,24 +41,46 @@ def mint(
     ] = None,
     secret: SECRET = None,
     env: ENV = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One object: token, user, session, expires_in_seconds.")
+    ] = False,
 ) -> None:
     """Print a fresh token, and nothing else."""
     from vivavoce.client import tokens
 
-    typer.echo(tokens.mint(tokens.demand(secret, env), hours, user=user, status=status))
+    token = tokens.mint(tokens.demand(secret, env), hours, user=user, status=status)
+    typer.echo(json.dumps({"token": token, **_account(token)}, indent=2) if as_json else token)
 
 
 @app.command()
-def verify(token: TOKEN = None, secret: SECRET = None, env: ENV = None) -> None:
+def verify(
+    token: TOKEN = None,
+    secret: SECRET = None,
+    env: ENV = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One object: valid, and user, session, expires_in_seconds or reason.")
+    ] = False,
+) -> int:
     """Judge a token as a server with this secret would: exit code 0 and who it is, or 1 and why not."""
     from vivavoce.client import tokens
+    from vivavoce.server.errors import Refused
     from vivavoce.server.tokens import Tokens
 
-    text = _read(token)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The HMAC key is")  # `mint` says so
-        who = Tokens(tokens.demand(secret, env)).user(text)
-    typer.echo(f"{who}, {_lifetime(tokens.lifetime(tokens.inspect(text)[1]))}")
+    text, judge = _read(token), Tokens(tokens.demand(secret, env))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The HMAC key is")  # `mint` says so
+            who = judge.user(text)
+    except Refused as refused:
+        if not as_json:
+            raise
+        typer.echo(json.dumps({"valid": False, "reason": str(refused)}, indent=2, ensure_ascii=False))
+        return refused.exit_code
+    if as_json:
+        typer.echo(json.dumps({"valid": True, **_account(text)}, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"{who}, {_lifetime(tokens.lifetime(tokens.inspect(text)[1]))}")
+    return ExitCode.OK
 
 
 @app.command()
@@ -68,6 +92,19 @@ def inspect(token: TOKEN = None) -> None:
     left = tokens.lifetime(claims)
     told = {"header": header, "claims": claims, "expires_in_seconds": None if left is None else round(left)}
     typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+
+
+def _account(token: str) -> dict[str, object]:
+    """Whose it is and how long it is good for, as it says itself."""
+    from vivavoce.client import tokens
+
+    claims = tokens.inspect(token)[1]
+    left = tokens.lifetime(claims)
+    return {
+        "user": claims["user"]["id"],
+        "session": claims["session"]["id"],
+        "expires_in_seconds": None if left is None else round(left),
+    }
 
 
 def _read(given: str | None) -> str:
