@@ -27,7 +27,8 @@ def main() -> None:
     out = options.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     mpl.rcParams |= {"svg.hashsalt": "vivavoce", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
-    for name, chart in ("step.svg", _steps()), ("capacity.svg", _capacity()):
+    charts = ("step.svg", _steps()), ("capacity.svg", _capacity()), ("confidence.svg", _confidence())
+    for name, chart in charts:
         chart.savefig(out / name, metadata={"Date": None}, bbox_inches="tight")
         print(out / name)
 
@@ -76,6 +77,20 @@ def _capacity() -> Figure:
         _limit(axes, axes.axhline, limit)
         axes.text(streams[-1], limit, f"at most {limit} ms", color=LIMIT, ha="right", va="bottom", fontsize=8)
     axes.legend(loc="upper left", frameon=False)
+    return figure
+
+
+def _confidence() -> Figure:
+    """Of the words of each tenth of confidence, how many were right; the dot's area is how many there are."""
+    last = list(_read("confidence.jsonl"))[-1]
+    figure = Figure(figsize=(4.2, 4.2))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=PEER, lw=1)
+    sure, right, words = zip(*((one["confidence"], one["right"], one["words"]) for one in last["bins"]), strict=True)
+    axes.scatter(sure, right, [20 + 300 * count / last["words"] for count in words], color=OURS)
+    axes.set_xlabel(f"confidence; expected calibration error {100 * last['error']:.1f} % of {last['words']} words")
+    axes.set_ylabel("share of words that were said")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     return figure
 
 

@@ -16,7 +16,7 @@ def test_the_charts_in_the_docs_say_what_the_last_results_say(tmp_path: Path) ->
     """Texts alone are compared: another matplotlib draws other lines."""
     subprocess.run([sys.executable, ROOT / "bench" / "charts.py", "--out", tmp_path], check=True, capture_output=True)
     drawn = sorted(tmp_path.iterdir())
-    assert [chart.name for chart in drawn] == ["capacity.svg", "step.svg"]
+    assert [chart.name for chart in drawn] == ["capacity.svg", "confidence.svg", "step.svg"]
     for chart in drawn:
         assert texts(chart) == texts(IMAGES / chart.name)
 

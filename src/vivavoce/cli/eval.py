@@ -146,6 +146,8 @@ def _show(told: Evaluation) -> None:
     if summary["start_error"] is not None:
         start, stop = 1000 * summary["start_error"], 1000 * summary["stop_error"]
         typer.echo(f"words begin {start:.0f} ms and end {stop:.0f} ms from where they do, on average")
+    if summary["calibration_error"] is not None:
+        typer.echo(f"confidences are {100 * summary['calibration_error']:.1f} points from the share of right words")
     for name, wait in summary["waits"].items():
         typer.echo(f"{name.replace('_', ' ')}: {1000 * wait['p50']:.0f} ms, p95 {1000 * wait['p95']:.0f} ms")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vivavoce import audio
 from vivavoce.bench import clip
+from vivavoce.bench.calibration import Judged, bins, expected_error, judge
 from vivavoce.bench.figures import summarise
 from vivavoce.bench.latency import Failed, Run, run_once
 from vivavoce.bench.scoring import character_errors, normalise, word_errors
@@ -40,6 +41,7 @@ class Heard:
     start_error: float | None = None  # mean distance of the starts of words that were heard right
     stop_error: float | None = None
     waits: dict[str, float | None] = field(default_factory=dict)
+    confidences: list[Judged] = field(default_factory=list)  # of the heard words, and whether each is right
 
     @property
     def wer(self) -> float | None:
@@ -69,6 +71,7 @@ class Evaluation:
         scored = [one for one in self.heard if one.wer is not None]
         words, characters = sum(one.words or 0 for one in scored), sum(one.characters or 0 for one in scored)
         spoken = sum(one.duration for one in self.heard)
+        confidences = [word for one in self.heard for word in one.confidences]
         return {
             "samples": len(self.heard),
             "failed": len(self.failed),
@@ -79,6 +82,8 @@ class Evaluation:
             "cer_mean": mean(one.cer or 0.0 for one in scored) if scored else None,
             "start_error": _mean(one.start_error for one in self.heard),
             "stop_error": _mean(one.stop_error for one in self.heard),
+            "calibration_error": expected_error(confidences),
+            "calibration": [asdict(one) for one in bins(confidences)],
             "audio_seconds": spoken,
             "seconds": self.seconds,
             "rtf": self.seconds / spoken if spoken else None,
@@ -104,7 +109,10 @@ def judged(sample: Sample, heard: Transcript) -> Heard:
     wrong, words = word_errors(reference, heard.text)
     off, characters = character_errors(reference, heard.text)
     start, stop = _distances(sample.times() or (), heard.words)
-    return Heard(sample.id, heard.text, reference, heard.duration, wrong, words, off, characters, start, stop)
+    return Heard(
+        sample.id, heard.text, reference, heard.duration, wrong, words, off, characters, start, stop,
+        confidences=judge(reference, heard.words),
+    )  # fmt: skip
 
 
 def _distances(said: Sequence[WordTime], heard: Sequence[Word]) -> tuple[float | None, float | None]:
@@ -172,7 +180,7 @@ def evaluate_server(
 def _with_waits(sample: Sample, run: Run) -> Heard:
     words = tuple(Word(text, 0.0, 0.0, 1.0) for text in run.text.split())
     told = judged(Sample(sample.id, sample.path, sample.reference(), words=()), Transcript(words, run.audio))
-    return Heard(**{**vars(told), "waits": {name: getattr(run, name) for name in WAITS}})
+    return Heard(**{**vars(told), "waits": {name: getattr(run, name) for name in WAITS}, "confidences": []})
 
 
 def _absent(samples: Sequence[Sample]) -> list[tuple[str, VivavoceError]]:
