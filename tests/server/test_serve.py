@@ -164,15 +164,6 @@ def test_every_answer_has_an_id_and_every_error_is_json(running: Server) -> None
     assert set(running.get("/nowhere").json()) == {"error", "code", "message", "hint"}
 
 
-def test_the_root_says_what_is_here(running: Server) -> None:
-    here = running.get("/").json()
-    assert (
-        here["name"] == "vivavoce"
-        and here["streams"] == ["/api/asr-streaming", "/v1/stream"]
-        and "/metrics" in here["see"]
-    )
-
-
 def test_a_foreign_page_may_neither_post_nor_stream(running: Server) -> None:
     answer = running.get("/api/asr-streaming", {"Origin": "https://evil.org"}, b"RIFF")
     assert (answer.status, answer.json()["code"]) == (403, "origin_not_allowed")
@@ -200,6 +191,7 @@ def test_static_files_cors_and_a_body_that_is_too_large(tmp_path: Path) -> None:
         server.hear(log.read_text())
         assert server.get("/").body == b"<p>hello</p>"
         assert server.get("/app/").body == b"deeper"
+        assert b"export function listen" in server.get("/page/vivavoce.js").body
         assert server.get("/../../etc/passwd").status == 404
         assert server.get("/health").status == 200
         friend = server.get("/health", {"Origin": "https://friend.org"})
@@ -258,7 +250,7 @@ def test_secrets_open_and_are_written_nowhere(tmp_path: Path) -> None:
         asyncio.run(greeted(uri + "?auth_id=hidden-key", {}))
         asyncio.run(greeted(uri, {"kyutai-api-key": "hidden-key"}))
         asyncio.run(greeted(uri, {"Modal-Key": "hidden-modal", "Modal-Secret": "hidden-modal"}))
-        public = [server.get(path).body.decode() for path in ("/metrics", "/api/status", "/ready", "/")]
+        public = [server.get(path).body.decode() for path in ("/metrics", "/api/status", "/ready")]
         server.signal()
         assert server.wait() == 0
     files = [path.read_text() for path in tmp_path.iterdir()]

@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket
 from vivavoce.runtime import AnyRuntime, Metrics, Runtime, SpeechRuntime
 from vivavoce.settings import ServeSettings, SpeechModule
 
+from . import webpage
 from .cors import cross_origin
 from .dialects import moshi, openai, speech, stream
 from .dialects.choice import Hearing, Offer, Speaking
@@ -30,8 +31,6 @@ from .status import Status, build_info, stream_paths
 if TYPE_CHECKING:
     from vivavoce.accounts.accounts import Accounts
     from vivavoce.accounts.meter import Meter
-
-_PAGES = ("/ready", "/health", "/api/status", "/api/modules_info", "/api/build_info", "/metrics")
 
 
 def create_app(
@@ -62,7 +61,7 @@ def create_app(
             routes += stream.routes(module, runtime, gate, settings)
             hearing.append(Offer(module, runtime))
     routes += openai.routes(hearing, speaking, gate, settings)
-    routes += [WebSocketRoute("/{path:path}", _no_stream(settings)), _root(settings, status)]
+    routes += [WebSocketRoute("/{path:path}", _no_stream(settings)), *_root(settings)]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(Edge, settings.limits), *cross_origin(settings)],
@@ -122,10 +121,8 @@ def _no_stream(settings: ServeSettings) -> Callable[[WebSocket], Awaitable[None]
     return endpoint
 
 
-def _root(settings: ServeSettings, status: Status) -> BaseRoute:
-    """The files of static_dir with their index.html; without that folder, what is to be found here."""
+def _root(settings: ServeSettings) -> list[BaseRoute]:
+    """The page; or the files of static_dir with their index.html, beside which the page's own stay importable."""
     if settings.static_dir and settings.static_dir.is_dir():
-        return Mount("/", StaticFiles(directory=settings.static_dir, html=True))
-
-    streams = stream_paths(settings)
-    return Route("/", _tells(lambda: {"name": "vivavoce", "status": status.state, "streams": streams, "see": _PAGES}))
+        return [webpage.files(), Mount("/", StaticFiles(directory=settings.static_dir, html=True))]
+    return [webpage.index(), webpage.files()]

@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -18,6 +19,7 @@ from vivavoce.settings import Limits
 
 from . import errors
 from .body import Body
+from .credentials import SCHEMES
 
 logger = logging.getLogger(__name__)
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -37,7 +39,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         receive = Body(receive, self._limits) if scope["type"] == "http" else receive
-        answer = _Answer(send, Headers(scope=scope).get("x-request-id", ""))
+        answer = _Answer(send, Headers(scope=scope).get("x-request-id", ""), scope.get("subprotocols", ()))
         began = time.monotonic()
         try:
             await self._app(scope, receive, answer)
@@ -58,10 +60,14 @@ class Edge:
 
 
 class _Answer:
-    """`send` with the request's id among the headers; knows whether and how the answer has begun."""
+    """`send` with the request's id among the headers; knows whether and how the answer has begun.
 
-    def __init__(self, send: Send, id: str) -> None:
+    A browser takes no answer to subprotocols that chooses none: of those that carry a key, the scheme is chosen.
+    """
+
+    def __init__(self, send: Send, id: str, offered: Sequence[str]) -> None:
         self._send = send
+        self._scheme = offered[0] if offered and offered[0].lower() in SCHEMES else None
         self.id = id if _ID.fullmatch(id) else uuid.uuid4().hex[:16]
         self.status: int | None = None
         self.closed = False
@@ -70,6 +76,8 @@ class _Answer:
         if message["type"] in _STARTS:
             self.status = message.get("status", 101)
             MutableHeaders(scope=message)["x-request-id"] = self.id  # an accept message may come without headers
+        if message["type"] == "websocket.accept" and not message.get("subprotocol"):
+            message["subprotocol"] = self._scheme
         self.closed |= message["type"] == "websocket.close"
         await self._send(message)
 

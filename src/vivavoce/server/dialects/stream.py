@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from vivavoce.core import SAMPLE_RATE, Event, Fault, Flushed, InvalidAudioError, Refused, StreamError
 from vivavoce.runtime import Runtime, Stream
@@ -26,7 +26,7 @@ from .msgpack import invalid
 from .opening import open_stream, options_of
 from .sound import Samples, sound
 from .upload import refuse_form, transcribe
-from .wishes import Wishes, wishes
+from .wishes import Wishes, asks_to_be_told, wishes
 
 logger = logging.getLogger(__name__)
 LEGACY_END = b"EOS"  # a whole binary message
@@ -40,6 +40,15 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
     """/v1/stream and /v1/transcribe for the first module; for every one also with /LABEL behind."""
 
     async def talk(websocket: WebSocket) -> None:
+        try:
+            await converse(websocket)
+        except StreamError as error:
+            if websocket.application_state is WebSocketState.CONNECTING and asks_to_be_told(websocket.query_params):
+                await websocket.accept()
+                await websocket.send_text(messages.encode(messages.error(error)).decode())
+            raise
+
+    async def converse(websocket: WebSocket) -> None:
         with await gate.admit(websocket, "stt") as admitted:
             asked = wishes(websocket.query_params)
             if asked.session is not None:

@@ -34,6 +34,7 @@ class Wishes:
     resume: bool = False
     session: str | None = None
     seq: int = 0
+    refusal: str = "status"  # of the handshake; or "close": accepted, told and closed, since browsers hide a status
 
 
 def wishes(query: QueryParams) -> Wishes:
@@ -48,6 +49,11 @@ def wishes(query: QueryParams) -> Wishes:
             raise _refused(f"the parameter {name} is there twice")
         asked[name] = _READERS[name](name, text)
     return _consistent(asked)
+
+
+def asks_to_be_told(query: QueryParams) -> bool:
+    """Whether a refusal is to come as an error and a close, whatever else the query says."""
+    return query.get("refusal") == "close"
 
 
 def _consistent(asked: dict[str, Any]) -> Wishes:
@@ -126,6 +132,7 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "seed": _integer(0, 2**63 - 1),
     "idle": _number(0.1, 86_400),
     "resume": _flag,
+    "refusal": _one_of("status", "close"),
     "session": _name,
     "seq": _integer(0, 2**63 - 1),
 }
