@@ -19,8 +19,11 @@ from ..serving import serving
 from . import ROOT
 
 pytestmark = pytest.mark.slow  # the kernels are compiled afresh, and PyTorch is some 200 MB
-MODELS = {
-    path.relative_to(ROOT / "src") for path in (ROOT / "src" / "vivavoce" / "models").rglob("*") if path.is_file()
+CARRIED = {
+    path.relative_to(ROOT / "src")
+    for folder in ("models", "server/page")
+    for path in (ROOT / "src" / "vivavoce" / folder).rglob("*")
+    if path.is_file()
 }
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
 
@@ -60,16 +63,16 @@ def run(commands: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENVIRONMENT, cwd=commands, capture_output=True, text=True, timeout=300)
 
 
-def test_both_distributions_carry_the_models_and_the_licence(built: Path, wheel: Path) -> None:
+def test_both_distributions_carry_the_models_the_page_and_the_licence(built: Path, wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = {Path(name) for name in archive.namelist()}
-    assert inside >= MODELS
+    assert inside >= CARRIED
     assert {path.name for path in inside if ".dist-info" in str(path)} >= {"LICENSE", "NOTICE"}
     assert [path for path in inside if path.suffix == ".so"], "the kernels were compiled"
     (source,) = built.glob("*.tar.gz")
     with tarfile.open(source) as archive:
         inside = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
-    assert inside >= {Path("src") / path for path in MODELS}
+    assert inside >= {Path("src") / path for path in CARRIED}
     assert Path("deploy/docker/Dockerfile") in inside
 
 

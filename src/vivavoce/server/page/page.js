@@ -76,23 +76,29 @@ function named() {
 // --- the server ---
 
 async function look() {
-  let status;
-  try {
-    status = await (await fetch(new URL("api/status", server.url))).json();
-  } catch {
-    $("server").textContent = "no answer";
-    return;
-  }
+  const answer = await fetch(new URL("api/status", server.url)).catch(() => null);
+  if (!answer) return void ($("server").textContent = "no answer");
+  if (!answer.ok) return void parts.speak.offered("api/tts_streaming"); // a proxy keeps it to itself: what is off is met then
+  const status = await answer.json();
   const { capacity, auth, engines } = status;
   const models = engines.map(({ model, state }) => model ?? state);
   $("server").textContent = models.join(" · ");
   $("server").dataset.state = status.state;
-  if (auth.required && !server.key) askForKey();
+  if (auth.required) await knock();
   if (status.state === "loading") return void setTimeout(look, 1000);
   const has = (type) => capacity.modules.some(({ module_type }) => module_type === type);
   const speaks = capacity.modules.find(({ module_type }) => module_type === "py");
   for (const part of [parts.talk, parts.file]) part.offered(has("batched_asr"));
   parts.speak.offered(speaks?.name);
+}
+
+/** Whether the key opens the door, or the cookie of an account. */
+async function knock() {
+  const headers = server.key ? { authorization: `Bearer ${server.key}` } : {};
+  const { status } = await fetch(new URL("v1/models", server.url), { headers });
+  if (status !== 401) return;
+  if (server.key) say("The key is not one of this server's");
+  askForKey();
 }
 
 show(named());

@@ -119,6 +119,8 @@ export class Talk {
         return this.#words.turn(event.time);
       case "gap":
         return this.#server.failed(new Error(`Words may be missing between ${clock(event.start)} and ${clock(event.stop)}`));
+      case "dropped":
+        return this.#server.failed(new Error(`${Math.ceil(event.seconds)} s of sound were lost: the server is too far behind`));
       case "error":
         return this.#server.failed(event);
     }
