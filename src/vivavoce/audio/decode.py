@@ -22,11 +22,13 @@ SMALLEST_GAP = 0.05  # seconds; below it timestamps are rounding, not silence
 LARGEST_GAP = 600.0  # seconds; beyond it timestamps jump, they do not describe silence
 
 
-def mono(frame: AudioFrame) -> Samples:
-    """Mean of the channels, full scale ±1."""
+def mono(frame: AudioFrame, channel: int | None = None) -> Samples:
+    """Mean of the channels, or one of them, full scale ±1."""
     data = frame.to_ndarray()
     channels = frame.layout.nb_channels
     planes = data if frame.format.is_planar else data.reshape(-1, channels).T
+    if channel is not None:
+        planes = planes[min(channel, channels - 1)][None]
     with np.errstate(over="ignore", invalid="ignore"):  # found and named by `refuse_non_finite`
         mixed: Samples = _level(planes).mean(axis=0, dtype=np.float32)
         return mixed
@@ -78,24 +80,26 @@ class Timeline:
         return 0.0
 
 
-def signal(track: Track) -> Iterator[Samples]:
-    """The whole track as mono float32 at 24 kHz, in pieces as they are decoded."""
+def signal(track: Track, channel: int | None = None) -> Iterator[Samples]:
+    """The whole track, or a channel of it, as mono float32 at 24 kHz, in pieces as they are decoded."""
     timeline = Timeline(track.lead, track.end)
     for rate, frames in groupby(track.frames(), key=lambda frame: frame.sample_rate):
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise InvalidAudioError(
                 f"{track.name}: a sample rate of {rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} Hz can be audio"
             )
-        yield from resample(_pieces(frames, timeline, rate, track.name), rate)
+        yield from resample(_pieces(frames, timeline, rate, track.name, channel), rate)
     if timeline.seconds == 0:
         raise InvalidAudioError(f"{track.name}: its audio track holds no samples")
     track.check_end(timeline.seconds)
 
 
-def _pieces(frames: Iterator[AudioFrame], timeline: Timeline, rate: int, name: str) -> Iterator[Samples]:
+def _pieces(
+    frames: Iterator[AudioFrame], timeline: Timeline, rate: int, name: str, channel: int | None
+) -> Iterator[Samples]:
     before = 0
     for frame in frames:
-        samples = mono(frame)
+        samples = mono(frame, channel)
         refuse_non_finite(samples, before, rate, name)
         before += len(samples)
         for start in range(0, silence := timeline.gap(frame), rate):

@@ -16,10 +16,10 @@ from .track import Track
 class Blocks(Iterator[Samples]):
     """Blocks of float32 mono 24 kHz audio; `duration` in seconds where the container tells, None where it does not."""
 
-    def __init__(self, track: Track, length: int) -> None:
+    def __init__(self, track: Track, length: int, channel: int | None = None) -> None:
         self.duration = track.duration
         self._track = track
-        self._blocks = _recut(signal(track), length)
+        self._blocks = _recut(signal(track, channel), length)
 
     def __next__(self) -> Samples:
         try:
@@ -33,14 +33,14 @@ class Blocks(Iterator[Samples]):
         self._track.close()
 
 
-def blocks(source: Source, seconds: float = 1.0, *, name: str | None = None) -> Blocks:
+def blocks(source: Source, seconds: float = 1.0, *, name: str | None = None, channel: int | None = None) -> Blocks:
     """Open a recording and decode it lazily, `seconds` at a time (the last block may be shorter).
 
     `source` is a path, the bytes of a whole file, or an open file, which is closed in the end; errors call it `name`.
     Raises AudioNotFoundError or InvalidAudioError, here for what the header shows and while iterating for what only
-    decoding shows (truncation, NaN samples).
+    decoding shows (truncation, NaN samples). `channel`, from 0, is given alone; else the mean of all.
     """
-    return Blocks(_open(source, name), max(1, round(seconds * SAMPLE_RATE)))
+    return Blocks(_open(source, name), max(1, round(seconds * SAMPLE_RATE)), channel)
 
 
 def load(source: Source, *, name: str | None = None) -> Samples:
@@ -53,6 +53,15 @@ def duration(source: Source, *, name: str | None = None) -> float | None:
     track = _open(source, name)
     try:
         return track.duration
+    finally:
+        track.close()
+
+
+def channels(source: Source, *, name: str | None = None) -> int:
+    """How many channels the audio has. Errors as `blocks`."""
+    track = _open(source, name)
+    try:
+        return track.channels
     finally:
         track.close()
 

@@ -49,6 +49,11 @@ class Track:
         return self.end
 
     @property
+    def channels(self) -> int:
+        """As the header says."""
+        return self._stream.codec_context.channels
+
+    @property
     def end(self) -> float | None:
         """Seconds until the last of the container's tracks ends, as far as it tells."""
         return self._container.duration / av.time_base if self._container.duration else None

@@ -21,7 +21,7 @@ from vivavoce.settings import ServeSettings, SpeechModule
 
 from . import webpage
 from .cors import cross_origin
-from .dialects import moshi, openai, speech, stream
+from .dialects import deepgram, moshi, openai, speech, stream
 from .dialects.choice import Hearing, Offer, Speaking
 from .edge import Edge
 from .errors import http_answer, http_error
@@ -61,6 +61,7 @@ def create_app(
             routes += stream.routes(module, runtime, gate, settings)
             hearing.append(Offer(module, runtime))
     routes += openai.routes(hearing, speaking, gate, settings)
+    routes += deepgram.routes(hearing, speaking, gate, settings)
     routes += [WebSocketRoute("/{path:path}", _no_stream(settings)), *_root(settings)]
     app = Starlette(
         routes=routes,

@@ -42,7 +42,7 @@ from ..process import Server
 from .dialogue import KEY
 
 FOLDER = Path(__file__).parent / "golden"
-DIALECTS = ("moshi", "stream", "speech", "openai")
+DIALECTS = ("moshi", "stream", "speech", "openai", "deepgram")
 LONG = 4_000  # bytes, of which only the beginning is kept
 HEAD = 24
 QUIET = 2.0  # seconds without a message, after which the server is taken to have said all
@@ -162,7 +162,30 @@ def openai_script() -> Iterator[bytes | str]:
     yield said("response.create", event_id="mine")
 
 
+def deepgram_script() -> Iterator[bytes | str]:
+    """Every control, mu-law cut anywhere, damage, a pause, and the three first words of the example twice."""
+
+    def said(type: str, **fields: object) -> str:
+        return json.dumps({"type": type, **fields})
+
+    data = _mulaw(_example(0, 27))
+    yield data[:9_999]
+    yield data[9_999:]
+    yield said("KeepAlive")
+    yield said("Finalize")
+    yield said("Configure", keyterms=["Kyutai"])
+    yield said("Configure", features={"punctuate": True})
+    yield "nonsense"
+    yield said("Sing")
+    yield data + b"\xff" * 16_000
+    yield said("CloseStream")
+
+
 SCRIPTS = {
+    "deepgram": (
+        "/v1/listen?model=nova-3&encoding=mulaw&sample_rate=8000&interim_results=true&utterance_end_ms=1000",
+        deepgram_script,
+    ),
     "openai": ("/v1/realtime?intent=transcription", openai_script),
     "speech": ("/api/tts_streaming?format=PcmMessagePack&voice=heart&seed=1&temperature=0", speech_script),
     "moshi": ("/api/asr-streaming", moshi_script),

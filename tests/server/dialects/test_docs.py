@@ -8,7 +8,14 @@ from pathlib import Path
 import msgpack
 
 from vivavoce.core import Fault
-from vivavoce.server.dialects import openai_errors, openai_form, openai_speech, speech_codec
+from vivavoce.server.dialects import (
+    deepgram_errors,
+    deepgram_wishes,
+    openai_errors,
+    openai_form,
+    openai_speech,
+    speech_codec,
+)
 from vivavoce.server.dialects.moshi_codec import decode
 from vivavoce.server.dialects.speech_wishes import _READERS as _SPEECH_READERS
 from vivavoce.server.dialects.wishes import _READERS
@@ -22,12 +29,12 @@ def table() -> str:
     for fault in Fault:
         again, exit_code = "yes" if fault.retry else "no", "" if fault is Fault.NORMAL else fault.exit_code.value
         openai = f"`{openai_errors.CODES[fault][1]}`"
-        shown = (f"`{fault.name.lower()}`", fault.close_code, fault.status, again, exit_code, openai, fault.meaning)
+        code, close, _ = deepgram_errors.CODES[fault]
+        codes = (openai, f"`{code}`", close)
+        shown = (f"`{fault.name.lower()}`", fault.close_code, fault.status, again, exit_code, *codes, fault.meaning)
         rows.append(f"| {' | '.join(map(str, shown))} |")
-    return (
-        "\n".join(["| code | close | HTTP | again | exit | OpenAI | meaning |", "|---|---|---|---|---|---|---|", *rows])
-        + "\n"
-    )
+    head = ("code", "close", "HTTP", "again", "exit", "OpenAI", "Deepgram", "its close", "meaning")
+    return "\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows]) + "\n"
 
 
 def rendered(page: str) -> str:
@@ -42,7 +49,8 @@ def test_the_table_of_close_codes_is_the_one_in_the_code() -> None:
 
 def test_every_parameter_is_told() -> None:
     told = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PAGE.read_text(), re.MULTILINE)))
-    assert {*_READERS, *_SPEECH_READERS, *openai_form.FIELDS, *openai_speech.FIELDS} <= set(told)
+    listen = {*deepgram_wishes.HONOURED, *deepgram_wishes.FREE, *deepgram_wishes.REFUSED}
+    assert {*_READERS, *_SPEECH_READERS, *openai_form.FIELDS, *openai_speech.FIELDS, *listen} <= set(told)
 
 
 def test_the_hex_examples_are_messages() -> None:

@@ -99,17 +99,22 @@ class Caller:
             async with asyncio.timeout(self._send_seconds):
                 await self._websocket.send({"type": "websocket.close", "code": None})
 
-    async def close(self, error: StreamError | None = None, farewell: bytes | str | None = None) -> None:
-        """Closes with the error's code and reason (1000 without one), after a last message if there is one.
+    async def close(
+        self,
+        error: StreamError | None = None,
+        farewell: bytes | str | None = None,
+        how: tuple[int, str] | None = None,
+    ) -> None:
+        """Closes with the error's code and reason (1000 without one) or `how` else, after a last message, if any.
 
         A client that does not read, or has gone, is not waited for.
         """
-        code = error.fault.close_code if error else Fault.NORMAL.close_code
+        code, why = how or ((error.fault.close_code, reason(error)) if error else (Fault.NORMAL.close_code, ""))
         with contextlib.suppress(StreamError, WebSocketDisconnect, TimeoutError):
             if farewell is not None and not (error and error.fault is Fault.SLOW_READER):
                 await self.say(farewell)
             async with asyncio.timeout(self._send_seconds):
-                await self._websocket.close(code, reason(error) if error else "")
+                await self._websocket.close(code, why)
 
 
 async def first_of(*sides: Coroutine[Any, Any, None]) -> None:

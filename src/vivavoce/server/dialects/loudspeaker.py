@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import sphn
 from numpy.typing import NDArray
 
-from vivavoce.core import SAMPLE_RATE, Cleared, Flushed, Speech, SpeechEvent, WordSpoken
+from vivavoce.core import SAMPLE_RATE, Cleared, Flushed, Speech, SpeechEvent, StreamError, WordSpoken
 
 from . import moshi_codec, speech_codec
 from .speech_wishes import Format
@@ -19,6 +21,14 @@ class Loudspeaker:
         self.packed = format.endswith("MessagePack")
         self._opus = sphn.OpusStreamWriter(SAMPLE_RATE) if format.startswith("OggOpus") else None
 
+    def decode(self, message: bytes | str) -> speech_codec.Request:
+        """One message of the caller. Raises StreamError(INVALID_MESSAGE)."""
+        return speech_codec.decode(message)
+
+    def complaint(self, error: StreamError) -> bytes | None:
+        """None where the format has no words for it."""
+        return moshi_codec.error(str(error)) if self.packed else None
+
     def begin(self) -> list[bytes]:
         """What comes before all else: Ready, and the header of an Ogg stream."""
         ready = [moshi_codec.ready()] if self.packed else []
@@ -27,18 +37,17 @@ class Loudspeaker:
         header: bytes = self._opus.append_pcm(np.zeros(0, np.float32))  # two pages
         return [*ready, self._ogg(header)]
 
-    def tell(self, event: SpeechEvent) -> bytes | None:
-        """None for what the format has no words for."""
+    def tell(self, event: SpeechEvent) -> Iterator[bytes]:
+        """Nothing of what the format has no words for."""
         match event:
             case Speech(samples):
-                return self._audio(samples)
+                yield self._audio(samples)
             case WordSpoken(text, start, stop) if self.packed:
-                return speech_codec.word(text, start, stop)
+                yield speech_codec.word(text, start, stop)
             case Flushed(id) if self.packed:
-                return speech_codec.flush(int(id))
+                yield speech_codec.flush(int(id))
             case Cleared() if self.packed:
-                return speech_codec.clear()
-        return None
+                yield speech_codec.clear()
 
     def _audio(self, samples: NDArray[np.float32]) -> bytes:
         if self._opus:

@@ -16,9 +16,10 @@ _END, _CLEAR, _FLUSH = b"\x00", b"\x01", b"\x02"  # whole messages of one byte; 
 
 @dataclass(frozen=True)
 class Text:
-    """To be spoken; the end of the message ends a word."""
+    """To be spoken; the end of the message ends a word, unless more of it may come."""
 
     text: str
+    whole: bool = True
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,10 @@ async def hear(
     dialect: str,
     admitted: Admitted,
     tell: Tell | None = None,
+    channel: int | None = None,
 ) -> Heard:
-    """The words of a recording; `tell` gets every event as it comes. Raises as `transcribe`."""
-    blocks = await asyncio.to_thread(audio.blocks, source, _BLOCK_SECONDS, name="the recording")
+    """The words of a recording, or of one channel; `tell` gets every event as it comes. Raises as `transcribe`."""
+    blocks = await asyncio.to_thread(audio.blocks, source, _BLOCK_SECONDS, name="the recording", channel=channel)
     try:
         stream = await when_free(request, runtime, lambda: open_stream(runtime, options))
         try:
