@@ -21,7 +21,7 @@ from vivavoce.settings import ServeSettings, SpeechModule
 
 from . import webpage
 from .cors import cross_origin
-from .dialects import deepgram, moshi, openai, speech, stream
+from .dialects import deepgram, gradium, moshi, openai, speech, stream
 from .dialects.choice import Hearing, Offer, Speaking
 from .edge import Edge
 from .errors import http_answer, http_error
@@ -62,6 +62,7 @@ def create_app(
             hearing.append(Offer(module, runtime))
     routes += openai.routes(hearing, speaking, gate, settings)
     routes += deepgram.routes(hearing, speaking, gate, settings)
+    routes += gradium.routes(hearing, speaking, gate, settings)
     routes += [WebSocketRoute("/{path:path}", _no_stream(settings)), *_root(settings)]
     app = Starlette(
         routes=routes,
@@ -69,6 +70,7 @@ def create_app(
         exception_handlers={HTTPException: http_error},
     )
     app.state.status, app.state.gate, app.state.meter = status, gate, meter
+    app.state.hearing, app.state.speaking = hearing, speaking
     return app
 
 

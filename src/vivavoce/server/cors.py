@@ -9,7 +9,7 @@ from vivavoce.settings import ServeSettings
 
 from .origin import EVERYONE
 
-_HEADERS = ["authorization", "content-type", "kyutai-api-key", "modal-key", "modal-secret", "x-request-id"]
+_HEADERS = ["authorization", "content-type", "kyutai-api-key", "modal-key", "modal-secret", "x-api-key", "x-request-id"]
 
 
 def cross_origin(settings: ServeSettings) -> list[Middleware]:

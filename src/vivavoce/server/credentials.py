@@ -1,8 +1,9 @@
 """Where a caller may put a secret, and who may come in with it.
 
 The first place that holds something decides; a wrong secret there is not made good by a right one elsewhere:
-header `kyutai-api-key`, `Authorization: Bearer` (or `Token`, Deepgram's word for it), a websocket's subprotocols (for
-browsers, which can set no header: `token, KEY` as Deepgram has it, `openai-insecure-api-key.KEY` as OpenAI has it),
+header `kyutai-api-key`, `x-api-key` (Gradium's, which takes a token too), `Authorization: Bearer` (or `Token`,
+Deepgram's word for it), a websocket's subprotocols (for browsers, which can set no header: `token, KEY` as Deepgram has
+it, `openai-insecure-api-key.KEY` as OpenAI has it),
 `Modal-Key` with `Modal-Secret`, query `auth_id`, query `token`, the cookies of COOKIES. A place is looked at
 only if the server is set up for what it carries.
 """
@@ -58,8 +59,9 @@ class Credentials:
         headers, query = connection.headers, connection.query_params
         if self._keyed and (key := headers.get("kyutai-api-key")) is not None:
             return self._key(key)
-        if (bearer := _bearer(headers)) is not None and (self._keyed or self.tokens):
-            return self._key_or_token(bearer)
+        found = headers.get("x-api-key", _bearer(headers))
+        if found is not None and (self._keyed or self.tokens):
+            return self._key_or_token(found)
         if self.modal and ("modal-key" in headers or "modal-secret" in headers):
             return self._modal(headers.get("modal-key", ""), headers.get("modal-secret", ""))
         if self._keyed and (key := query.get("auth_id")) is not None:
@@ -109,7 +111,8 @@ class Credentials:
     def _places(self) -> str:
         places = ["the header kyutai-api-key", "the query auth_id"] if self._keyed else []
         places += ["Modal-Key and Modal-Secret"] if self.modal else []
-        places += ["Authorization: Bearer or Token", "a websocket's subprotocols"] if self._keyed or self.tokens else []
+        if self._keyed or self.tokens:
+            places += ["x-api-key", "Authorization: Bearer or Token", "a websocket's subprotocols"]
         places += ["the query token"] if self.tokens or self.accounts else []
         places += [f"the cookie {COOKIES[-1]}"] if self.tokens else []
         return "give it in one of: " + ", ".join(places)

@@ -75,6 +75,14 @@ class Gate:
                 raise _too_many(kind, "key" if kind is self._keys else "address")
         return Admitted(who, address, seats, self._bucket(), self._settings.message_bytes, self._refused, tab)
 
+    def admit_keyless(self, address: str) -> Admitted:
+        """For a protocol that has no keys. Raises Refused(RATE_LIMITED) when the address has its connections."""
+        seats = [(self._addresses, seat_of(address))]
+        if self._addresses.full(seat_of(address)):
+            self._refused("connections_per_address")
+            raise _too_many(self._addresses, "address")
+        return Admitted("anyone", address, seats, self._bucket(), self._settings.message_bytes, self._refused)
+
     def _bucket(self) -> Bucket | None:
         rate = self._settings.messages_per_second
         return Bucket(rate, 10 * rate, self._clock) if rate else None

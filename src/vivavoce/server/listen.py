@@ -18,13 +18,17 @@ class ListenError(VivavoceError):
 
 def listen(settings: ServeSettings) -> socket.socket:
     """A socket that listens on settings.addr and settings.port (0 takes a free one). Raises ListenError."""
-    address = (settings.addr, settings.port)
+    return listen_at(settings.addr, settings.port)
+
+
+def listen_at(addr: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises ListenError."""
     try:
-        family, _, _, _, place = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        both = family == socket.AF_INET6 and settings.addr == "::"
+        family, _, _, _, place = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        both = family == socket.AF_INET6 and addr == "::"
         listener = socket.create_server(place[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        raise ListenError(f"cannot listen on {settings.addr} port {settings.port}: {_why(error)}") from None
+        raise ListenError(f"cannot listen on {addr} port {port}: {_why(error)}") from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
     return listener
 

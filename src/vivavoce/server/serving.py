@@ -17,7 +17,8 @@ from vivavoce.settings.modules import AnyModule, Module, SpeechModule
 
 from . import banner, logs, traces
 from .app import create_app
-from .listen import check_certificate, listen, url
+from .dialects.wyoming import Wyoming
+from .listen import check_certificate, listen, listen_at, url
 from .memory import collect_seldom, give_back_large_blocks
 from .secret import judge_secret
 from .wire import FAREWELL_SECONDS, Server, uvicorn_config
@@ -37,6 +38,7 @@ def serve(settings: ServeSettings) -> int:
     check_certificate(settings)
     with contextlib.ExitStack() as cleanup:
         listener = cleanup.enter_context(listen(settings))
+        second = cleanup.enter_context(listen_at(*settings.wyoming_at)) if settings.wyoming_at else None
         logs.set_up(settings)
         judge_secret(settings)
         if settings.otel:
@@ -47,21 +49,28 @@ def serve(settings: ServeSettings) -> int:
 
             accounts = opened(settings)
             cleanup.callback(accounts.close)
-        service = Service(settings, listener, accounts)
+        service = Service(settings, listener, accounts, second)
         with asyncio.Runner(loop_factory=service.server.config.get_loop_factory()) as runner:
             return runner.run(service.run())
 
 
 class Service:
-    """One server: the listening socket, the application, a runtime for each module, perhaps accounts."""
+    """One server: the listening sockets, the application, a runtime for each module, perhaps accounts."""
 
-    def __init__(self, settings: ServeSettings, listener: socket.socket, accounts: Accounts | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        listener: socket.socket,
+        accounts: Accounts | None = None,
+        wyoming: socket.socket | None = None,
+    ) -> None:
         metrics = Metrics()
-        self._settings, self._listener = settings, listener
+        self._settings, self._listener, self._second = settings, listener, wyoming
         self._runtimes = {module.label: runtime_of(module, settings, metrics) for module in settings.served}
         app = create_app(settings, self._runtimes, metrics, accounts)
         self._meter = app.state.meter
         self._status = app.state.status
+        self._wyoming = Wyoming(app.state.hearing, app.state.speaking, app.state.gate, settings)
         self.server = Server(uvicorn_config(settings, app))
         self._told = asyncio.Event()
 
@@ -80,6 +89,7 @@ class Service:
         finally:
             self.server.should_exit = True
             await asyncio.gather(*(runtime.stop() for runtime in self._runtimes.values()))
+            await self._wyoming.stop()
             await serving
             if self._meter and keeping:
                 self._meter.stop()
@@ -88,6 +98,9 @@ class Service:
 
     async def _live(self) -> None:
         logger.info("Listening on %s", url(self._settings, self._listener))
+        if self._second:
+            await self._wyoming.start(self._second)
+            logger.info("Wyoming is spoken at %s port %d, without keys", *self._second.getsockname()[:2])
         loading = asyncio.create_task(self._load())
         told = asyncio.create_task(self._told.wait())
         await asyncio.wait({loading, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -117,6 +130,7 @@ class Service:
         streams = sum(runtime.slots_used for runtime in self._runtimes.values())
         logger.info("Draining: %d open streams have %g s to finish", streams, seconds)
         self._status.draining = True
+        self._wyoming.refuse()
         await asyncio.gather(*(runtime.drain(seconds) for runtime in self._runtimes.values()))
         if tasks := self.server.server_state.tasks.copy():
             await asyncio.wait(tasks, timeout=FAREWELL_SECONDS)

@@ -91,8 +91,9 @@ def stream_paths(settings: ServeSettings) -> list[str]:
     """Where streams can be opened: each module's own path, and those of the dialects that choose one by name."""
     heard = settings.heard
     named = [f"/v1/stream/{module.label}" for module in heard] if len(heard) > 1 else []
-    hearing = ["/v1/stream", "/v1/realtime", "/v1/listen"] if heard else []
-    return [*(module.path for module in settings.served), *hearing, *named, *(["/v1/speak"] if settings.spoken else [])]
+    hearing = ["/v1/stream", "/v1/realtime", "/v1/listen", "/api/speech/asr"] if heard else []
+    speaking = ["/v1/speak", "/api/speech/tts"] if settings.spoken else []
+    return [*(module.path for module in settings.served), *hearing, *named, *speaking]
 
 
 def build_info() -> dict[str, str]:

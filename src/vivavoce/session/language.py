@@ -11,7 +11,7 @@ def check_language(name: str, language: str | None, model: str, languages: Seque
     """Raises UnsupportedError unless the model always hears `language`, which the caller gave as `name`."""
     if language is None:
         return
-    code = language.lower().replace("_", "-").split("-")[0]  # en-US is English
+    code = code_of(language)
     knows = ", ".join(languages) or "languages it does not tell"
     if code not in languages:
         raise UnsupportedError(f"{name} {language[:32]}: {model} does not know it; it knows {knows}")
@@ -20,3 +20,8 @@ def check_language(name: str, language: str | None, model: str, languages: Seque
             f"{name} {language[:32]}: {model} hears by itself which of {knows} is spoken and cannot be told; "
             f"leave {name} out"
         )
+
+
+def code_of(language: str) -> str:
+    """en-US is English."""
+    return language.lower().replace("_", "-").split("-")[0]

@@ -37,6 +37,19 @@ def _address(value: str) -> str:
         raise ValueError("should be an IP address or localhost") from None
 
 
+def _tcp(value: str) -> str:
+    host, port = _host_and_port(value)
+    if not (host and port.isascii() and port.isdigit() and int(port) < 65_536):
+        raise ValueError("should be tcp://ADDRESS:PORT")
+    _address(host)
+    return value
+
+
+def _host_and_port(value: str) -> tuple[str, str]:
+    host, _, port = value.removeprefix("tcp://").rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port
+
+
 def _filled(value: SecretStr) -> SecretStr:
     if not value.get_secret_value():
         raise ValueError("should not be empty")
@@ -44,6 +57,7 @@ def _filled(value: SecretStr) -> SecretStr:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_items)]
+Tcp = Annotated[str, AfterValidator(_tcp)]
 Secret = Annotated[SecretStr, AfterValidator(_filled)]
 Secrets = Annotated[tuple[Secret, ...], BeforeValidator(_items)]
 Place = Annotated[Path, AfterValidator(Path.expanduser)]
@@ -56,6 +70,10 @@ class Listening(BaseModel):
         "127.0.0.1", description="IP address, or localhost; 0.0.0.0 or :: for other machines to connect."
     )
     port: int = Field(8080, ge=0, le=65_535, description="TCP port; 0 takes a free one.")
+    wyoming: Tcp | None = Field(
+        None,
+        description="tcp://ADDRESS:PORT for Wyoming (Home Assistant), which has no keys; without it there is none.",
+    )
     tls_cert: Place | None = Field(None, description="Certificate chain (PEM), for https and wss; needs tls_key.")
     tls_key: Place | None = Field(None, description="Private key (PEM) of tls_cert.")
     origins: Names = Field((), description="Origins of web pages that may connect besides the server's own; * for all.")
@@ -63,6 +81,14 @@ class Listening(BaseModel):
         ("127.0.0.1",), description="Addresses whose X-Forwarded-For and -Proto are believed; * for all."
     )
     static_dir: Place | None = Field(None, description="Folder of files to serve at /, if it exists.")
+
+    @property
+    def wyoming_at(self) -> tuple[str, int] | None:
+        """Address and port of `wyoming`."""
+        if self.wyoming is None:
+            return None
+        host, port = _host_and_port(self.wyoming)
+        return host, int(port)
 
     @property
     def loopback(self) -> bool:

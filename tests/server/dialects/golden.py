@@ -42,7 +42,8 @@ from ..process import Server
 from .dialogue import KEY
 
 FOLDER = Path(__file__).parent / "golden"
-DIALECTS = ("moshi", "stream", "speech", "openai", "deepgram")
+DIALECTS = ("moshi", "stream", "speech", "openai", "deepgram", "gradium", "gradium_speech")
+SPEAKING = ("speech", "gradium_speech")
 LONG = 4_000  # bytes, of which only the beginning is kept
 HEAD = 24
 QUIET = 2.0  # seconds without a message, after which the server is taken to have said all
@@ -75,7 +76,7 @@ def hear(socket: ClientConnection, patience: float) -> Line:
         return _close(closed)
     if len(message) > LONG and isinstance(message, bytes):
         return {"from": "server", "hex": message[:HEAD].hex(), "bytes": len(message)}
-    return {"from": "server", **_content(message)}
+    return {"from": "server", **_content(_without_audio(message))}
 
 
 def _close(closed: ConnectionClosed) -> Line:
@@ -85,6 +86,14 @@ def _close(closed: ConnectionClosed) -> Line:
 
 def _content(message: bytes | str) -> Line:
     return {"hex": message.hex()} if isinstance(message, bytes) else {"text": message}
+
+
+def _without_audio(message: bytes | str) -> bytes | str:
+    """Of samples in a text, how many characters they are."""
+    if isinstance(message, bytes) or not message.startswith('{"type":"audio"'):
+        return message
+    said = json.loads(message)
+    return json.dumps({**said, "audio": f"{len(said['audio'])} characters"})
 
 
 # --- what the clients say ---
@@ -181,7 +190,43 @@ def deepgram_script() -> Iterator[bytes | str]:
     yield said("CloseStream")
 
 
+def gradium_script() -> Iterator[bytes | str]:
+    """Every message, mu-law cut anywhere, the three first words of the example twice, and what comes too late."""
+
+    def said(type: str, **fields: object) -> str:
+        return json.dumps({"type": type, **fields})
+
+    data = _mulaw(_example(0, 27))
+    yield said("setup", model_name="default", input_format="ulaw_8000", json_config={"language": "en", "temp": 0})
+    for part in (data[:9_999], data[9_999:]):
+        yield said("audio", audio=base64.b64encode(part).decode())
+    yield said("flush", flush_id="turn 1")
+    yield said("audio", audio=base64.b64encode(data).decode())
+    yield said("flush", flush_id=2)
+    yield said("end_of_stream")
+
+
+def gradium_speech_script() -> Iterator[bytes | str]:
+    """Requests on one socket: one that is spoken, one that cannot be, a message for nobody, one that closes it."""
+
+    def said(type: str, request: str, **fields: object) -> str:
+        return json.dumps({"type": type, "client_req_id": request, **fields})
+
+    how = {"output_format": "pcm_24000", "json_config": json.dumps({"temp": 0})}
+    yield said("setup", "one", voice="michael", close_ws_on_eos=False, **how)
+    yield said("text", "one", text="eight,")
+    yield said("text", "one", text="two")
+    yield said("end_of_stream", "one")
+    yield said("setup", "two", voice="nobody", close_ws_on_eos=False)
+    yield said("text", "one", text="late")
+    yield said("setup", "three", voice_id="michael", **how)
+    yield said("text", "three", text="eight, two")
+    yield said("end_of_stream", "three")
+
+
 SCRIPTS = {
+    "gradium": ("/api/speech/asr", gradium_script),
+    "gradium_speech": ("/api/speech/tts", gradium_speech_script),
     "deepgram": (
         "/v1/listen?model=nova-3&encoding=mulaw&sample_rate=8000&interim_results=true&utterance_end_ms=1000",
         deepgram_script,
@@ -254,7 +299,7 @@ def flags_of(dialect: str) -> list[str]:
     """How its server is started."""
     only = (
         ["--model", "none", "--tts-model", "tts-digits-en", "--tts-slots", "2"]
-        if dialect == "speech"
+        if dialect in SPEAKING
         else ["--slots", "3"]
     )
     return ["--api-keys", KEY, *only]

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from vivavoce.core import Fault, UnsupportedError
 from vivavoce.runtime import Runtime, SpeechRuntime
-from vivavoce.session.language import check_language
+from vivavoce.session.language import check_language, code_of
 from vivavoce.settings import SpeechModule
 from vivavoce.settings.modules import Module
 
@@ -70,6 +70,16 @@ def must_hear(offer: Hearing, param: str, language: str | None) -> None:
         check_language(param, language, offer.name, offer.runtime.info.languages)
     except UnsupportedError as error:
         raise unsupported(param, str(error)) from None
+
+
+def knows(offer: Hearing | Speaking, param: str, language: str | None) -> None:
+    """Raises Refused if the model says that it does not know that language; of several, it hears by itself which it is.
+
+    For protocols whose clients always name one.
+    """
+    known = offer.runtime.info.languages if offer.runtime.info else ()
+    if language and known and code_of(language) not in known:
+        raise unsupported(param, f"{param} {language[:32]}: {offer.name} does not know it; it knows {', '.join(known)}")
 
 
 def unsupported(param: str, why: str, hint: str = "") -> Refused:
