@@ -35,7 +35,7 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[engine]'
 	touch $@
 
-# The reference peers go in without their own torch pins, which would replace torch and fetch gigabytes.
+# The peers go in without their own pins: those of torch would replace it and fetch gigabytes, those of Pipecat protobuf and soxr.
 $(VENV)/dev: $(VENV)/installed requirements-peers.txt
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-peers.txt
