@@ -15,7 +15,7 @@ from torch import Tensor
 
 pytest.importorskip("triton", reason="the GPU's kernels are not tested: Triton, which PyPI has for Linux, is not here")
 
-from vivavoce.core import UnsupportedError
+from vivavoce.core import FRAME_SIZE, UnsupportedError
 from vivavoce.engine import SttEngine
 from vivavoce.engine.codec import PlainEncoder
 from vivavoce.engine.gpu import support
@@ -280,7 +280,7 @@ def test_a_stream_for_which_there_is_no_memory_is_told_as_one_without_a_slot() -
 
     hearing = Hearing(graphed(tiny_models(), 3, pages=9), Link(), [])  # type: ignore[arg-type]
     for message in (Open(7, 0, 0.0, 0), Open(8, 1, 0.0, 0), Close(7), Open(9, 0, 0.0, 0)):
-        hearing.obey(message)
+        hearing.obey(message, np.zeros((0, FRAME_SIZE), np.float32))
     first, refused, second = Link.told
     assert (type(first), type(second)) == (Opened, Opened)
     assert isinstance(refused, Lost)

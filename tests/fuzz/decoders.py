@@ -140,7 +140,7 @@ def gate() -> Gate:
 
 
 def admit(connection: HTTPConnection) -> None:
-    waiting = gate().admit(connection)
+    waiting = gate().admit(connection, "stt")
     try:
         waiting.send(None)
     except StopIteration:

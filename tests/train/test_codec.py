@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,10 +23,11 @@ def speech() -> np.ndarray:
     return load(EXAMPLE)[: 3 * SAMPLE_RATE]
 
 
-CODECS: list[Callable[[np.ndarray], np.ndarray]] = [
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the program ffmpeg is missing")
+CODECS = [
     codec.own,
-    partial(codec.coded, name="opus", rate=8),
-    partial(codec.coded, name="mp3", rate=16),
+    pytest.param(partial(codec.coded, name="opus", rate=8), marks=needs_ffmpeg),
+    pytest.param(partial(codec.coded, name="mp3", rate=16), marks=needs_ffmpeg),
 ]
 
 
@@ -40,6 +42,7 @@ def test_a_codec_changes_the_sound_but_not_when_it_is_heard(through: Callable[[n
     assert abs(int(match.argmax()) - (len(envelopes[0]) - 1)) <= 1, "within 10 ms"
 
 
+@needs_ffmpeg
 def test_words_keep_their_times_and_held_out_clips_are_left_alone(tmp_path: Path) -> None:
     words = (("one", 0.1, 0.5),)
     for index, held in enumerate((False, True)):

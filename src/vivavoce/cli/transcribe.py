@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vivavoce.core import UnsupportedError
-from vivavoce.session.language import check_language
 
 from .formats import Format, Style
 
@@ -91,6 +90,7 @@ def transcribe(
 
     def load(recordings: int) -> Transcriber:
         from vivavoce.engine.pool import rest
+        from vivavoce.session.language import check_language
         from vivavoce.transcriber import Transcriber
 
         slots = min(batch_size, recordings)
