@@ -271,14 +271,14 @@ def test_secrets_are_written_nowhere(server: Server, accounts: Accounts, ada: Ac
         for path in ("sign-in/email", "sign-up/email", "change-password"):
             wish = {
                 "email": ada.email,
-                "password": "hidden-1",
-                "currentPassword": "hidden-2",
-                "newPassword": "hidden-3",
+                "password": "covert-1",
+                "currentPassword": "covert-2",
+                "newPassword": "covert-3",
             }
-            program.post(f"/api/auth/{path}?password=hidden-4", json=wish, headers={"origin": server.url})
-        program.post("/api/auth/refresh", json={"refreshToken": "hidden-5"}, headers={"origin": server.url})
+            program.post(f"/api/auth/{path}?password=covert-4", json=wish, headers={"origin": server.url})
+        program.post("/api/auth/refresh", json={"refreshToken": "covert-5"}, headers={"origin": server.url})
     asyncio.run(heard(uri(server) + f"?auth_id={key}"))
-    asyncio.run(refused(uri(server) + "?token=vv_hidden_hidden-6"))
+    asyncio.run(refused(uri(server) + "?token=vv_covert_covert-6"))
     answers += [server.get(path) for path in ("/metrics", "/api/status", "/ready", "/")]
     written = "\n".join(
         [path.read_text() for path in logs.iterdir()] + [server.text] + [a.body.decode() for a in answers]
@@ -290,7 +290,7 @@ def test_secrets_are_written_nowhere(server: Server, accounts: Accounts, ada: Ac
         secrets += connection.exec_driver_sql("SELECT secret_hash FROM sessions").scalars()
         secrets += connection.exec_driver_sql("SELECT secret_hash FROM api_keys").scalars()
     assert not [secret for secret in secrets if secret in written]
-    assert "hidden" not in written
+    assert "covert" not in written
 
 
 # --- what the server demands ---

@@ -91,7 +91,13 @@ def _connected(url: str, path: str, headers: dict[str, str] | None) -> ClientCon
     address = "ws" + url.removeprefix("http") + path
     given = {"kyutai-api-key": KEY} if headers is None else headers
     return connect(
-        address, additional_headers=given, proxy=None, max_size=None, open_timeout=PATIENCE, compression=None
+        address,
+        additional_headers=given,
+        proxy=None,
+        max_size=None,
+        max_queue=None,  # reads all the time, as a real client does: a pong stands behind every Step before it
+        open_timeout=PATIENCE,
+        compression=None,
     )
 
 
