@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def test_an_interrupt_ends_it_with_one_line(vivavoce: Command, record: Record) -
     process = vivavoce.start("transcribe", "a.wav", "b.wav", "--format", "jsonl")
     assert process.stdout is not None
     first = process.stdout.readline()
+    time.sleep(0.5)  # b.wav is open by now: Python warns of a file whose opening is interrupted
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
 
