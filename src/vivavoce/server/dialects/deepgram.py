@@ -9,13 +9,13 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from vivavoce.settings import ServeSettings
 
 from ..gate import Gate
+from . import deepgram_speak_post
 from .answering import Answering
 from .choice import Hearing, Speaking
 from .deepgram_errors import response as refusal
 from .deepgram_listen import Listen
 from .deepgram_post import Recordings
 from .deepgram_speak import Speak
-from .deepgram_speak_post import Texts
 
 
 def routes(
@@ -28,5 +28,11 @@ def routes(
         found.append(Route("/v1/listen", Answering(Recordings(hearing, gate, settings), refusal), methods=["POST"]))
     if speaking:
         found.append(WebSocketRoute("/v1/speak", Speak(speaking, gate, settings).talk))
-        found.append(Route("/v1/speak", Answering(Texts(speaking, gate, settings), refusal), methods=["POST"]))
+        found.append(
+            Route(
+                "/v1/speak",
+                Answering(deepgram_speak_post.endpoint(speaking, gate, settings), refusal),
+                methods=["POST"],
+            )
+        )
     return found

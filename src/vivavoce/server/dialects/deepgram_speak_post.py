@@ -6,11 +6,10 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from vivavoce.audio.writer import BITS, Format
 from vivavoce.core import Fault
@@ -18,17 +17,14 @@ from vivavoce.settings import ServeSettings
 
 from ..credentials import QUERY_SECRETS
 from ..errors import Refused
-from ..gate import Admitted, Gate
-from ..journal import Journal
+from ..gate import Gate
 from .choice import Speaking, impossible, unsupported
 from .deepgram_listen import DIALECT
 from .deepgram_results import model_id
 from .deepgram_speak import FREE, RATES, Voice, check_speed, rate_of, voice
 from .openai_speech import Encoded
-from .opening import open_speech, speech_options
-from .patient import Patient
-from .spoken import answer, check, read_body
-from .waiting import when_free
+from .saying import SayingPost, Wish
+from .spoken import read_body
 
 PARAMETERS = ("model", "encoding", "container", "sample_rate", "bit_rate", "speed", "callback", "callback_method")
 FORMATS: dict[tuple[str, str], tuple[Format, str]] = {  # encoding and container; the first container is the usual one
@@ -62,48 +58,26 @@ class Wanted:
     bits: int
 
 
-class Texts:
-    """The endpoint."""
+def endpoint(speaking: Sequence[Speaking], gate: Gate, settings: ServeSettings) -> SayingPost:
+    """POST /v1/speak."""
 
-    def __init__(self, speaking: Sequence[Speaking], gate: Gate, settings: ServeSettings) -> None:
-        self._speaking, self._gate, self._settings = speaking, gate, settings
+    async def read(request: Request) -> Wish:
+        asked = wanted(request.query_params, speaking)
+        text = _text(await read_body(request, settings.message_bytes))
+        return Wish(text, asked.voice.offer, asked.voice.name, partial(_telling, asked, len(text)))
 
-    async def __call__(self, request: Request) -> Response:
-        """Raises StreamError."""
-        admitted = await self._gate.admit(request, "tts")
-        return _Answer(request, admitted, self._speaking, self._settings)
+    return SayingPost(gate, settings, DIALECT, read)
 
 
-class _Answer(Response):
-    """The answer to one POST; it holds the caller's place at the gate until it is given."""
-
-    def __init__(
-        self, request: Request, admitted: Admitted, speaking: Sequence[Speaking], settings: ServeSettings
-    ) -> None:
-        super().__init__()
-        self._request, self._admitted, self._speaking, self._settings = request, admitted, speaking, settings
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        with self._admitted:
-            asked = wanted(self._request.query_params, self._speaking)
-            who = asked.voice
-            text = _text(await read_body(self._request, self._settings.message_bytes))
-            runtime, options = who.offer.runtime, speech_options(who.offer.module, voices=who.name and (who.name,))
-            stream = await when_free(self._request, runtime, lambda: open_speech(runtime, options))
-            try:
-                check(stream, [text])
-                headers = {
-                    "dg-request-id": str(uuid.uuid4()),
-                    "dg-model-name": who.name or who.offer.name,
-                    "dg-model-uuid": model_id(who.offer.name),
-                    "dg-char-count": str(len(text)),
-                }
-                telling = Encoded(asked.format, asked.media_type, headers, rate=asked.rate, bits=asked.bits)
-                with Journal(stream, runtime.name, dialect=DIALECT, who=self._admitted.who) as journal:
-                    client = Patient(send, self._settings.send_seconds)
-                    await answer(self._request, stream, [text], journal, client, telling, self._admitted)
-            finally:
-                stream.close()
+def _telling(asked: Wanted, characters: int) -> Encoded:
+    who = asked.voice
+    headers = {
+        "dg-request-id": str(uuid.uuid4()),
+        "dg-model-name": who.name or who.offer.name,
+        "dg-model-uuid": model_id(who.offer.name),
+        "dg-char-count": str(characters),
+    }
+    return Encoded(asked.format, asked.media_type, headers, rate=asked.rate, bits=asked.bits)
 
 
 def wanted(query: QueryParams, speaking: Sequence[Speaking]) -> Wanted:

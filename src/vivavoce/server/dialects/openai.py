@@ -12,11 +12,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from vivavoce.settings import ServeSettings
 
 from ..gate import Gate
+from . import openai_speech
 from .answering import Answering
 from .choice import Hearing, Speaking, choose
 from .openai_errors import response as refusal
 from .openai_realtime import Realtime
-from .openai_speech import Speech
 from .openai_transcription import Transcriptions
 
 
@@ -48,6 +48,6 @@ def routes(
         found.append(Route("/v1/audio/transcriptions", Answering(post, refusal), methods=["POST"]))
         found.append(WebSocketRoute("/v1/realtime", Realtime(hearing, gate, settings).talk))
     if speaking:
-        say = Speech(speaking, gate, settings)
+        say = openai_speech.endpoint(speaking, gate, settings)
         found.append(Route("/v1/audio/speech", Answering(say, refusal), methods=["POST"]))
     return found

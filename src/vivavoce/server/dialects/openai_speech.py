@@ -7,27 +7,22 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
-from vivavoce.core import Fault, SpeechEvent
-from vivavoce.core import Speech as SpeechFrame
+from vivavoce.core import Fault, Speech, SpeechEvent
 from vivavoce.settings import ServeSettings
 
 from ..errors import Refused
-from ..gate import Admitted, Gate
-from ..journal import Journal
+from ..gate import Gate
 from .choice import Speaking, choose, impossible, unsupported
 from .encoder import Encoder
 from .encoder import Format as Encoding
 from .openai_transcription import DIALECT, sse
-from .opening import open_speech, speech_options
-from .patient import Patient
-from .spoken import Telling, answer, check, read_body
-from .waiting import when_free
+from .saying import SayingPost, Wish
+from .spoken import Telling, read_body
 
 MODELS = ("tts-1", "tts-1-hd")
 MODEL_FAMILIES = ("gpt-4o-mini-tts",)
@@ -53,41 +48,15 @@ class Order:
     events: bool
 
 
-class Speech:
-    """The endpoint."""
+def endpoint(speaking: Sequence[Speaking], gate: Gate, settings: ServeSettings) -> SayingPost:
+    """POST /v1/audio/speech."""
 
-    def __init__(self, speaking: Sequence[Speaking], gate: Gate, settings: ServeSettings) -> None:
-        self._speaking, self._gate, self._settings = speaking, gate, settings
+    async def read(request: Request) -> Wish:
+        data = await read_body(request, settings.message_bytes)
+        order = await asyncio.to_thread(order_of, data, speaking)
+        return Wish(order.text, order.offer, order.voice, partial(_telling, order))
 
-    async def __call__(self, request: Request) -> Response:
-        """Raises StreamError."""
-        admitted = await self._gate.admit(request, "tts")
-        return _Answer(request, admitted, self._speaking, self._settings)
-
-
-class _Answer(Response):
-    """The answer to one POST; it holds the caller's place at the gate until it is given."""
-
-    def __init__(
-        self, request: Request, admitted: Admitted, speaking: Sequence[Speaking], settings: ServeSettings
-    ) -> None:
-        super().__init__()
-        self._request, self._admitted, self._speaking, self._settings = request, admitted, speaking, settings
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        with self._admitted:
-            data = await read_body(self._request, self._settings.message_bytes)
-            order = await asyncio.to_thread(order_of, data, self._speaking)
-            module, runtime = order.offer.module, order.offer.runtime
-            options = speech_options(module, voices=order.voice and (order.voice,))
-            stream = await when_free(self._request, runtime, lambda: open_speech(runtime, options))
-            try:
-                check(stream, [order.text])
-                with Journal(stream, runtime.name, dialect=DIALECT, who=self._admitted.who) as journal:
-                    client = Patient(send, self._settings.send_seconds)
-                    await answer(self._request, stream, [order.text], journal, client, _telling(order), self._admitted)
-            finally:
-                stream.close()
+    return SayingPost(gate, settings, DIALECT, read)
 
 
 def order_of(data: bytes, speaking: Sequence[Speaking]) -> Order:
@@ -158,7 +127,7 @@ class Encoded:
 
     def tell(self, event: SpeechEvent) -> bytes:
         """What became ready."""
-        return self._encoder.encode(event.samples) if isinstance(event, SpeechFrame) else b""
+        return self._encoder.encode(event.samples) if isinstance(event, Speech) else b""
 
     def end(self) -> bytes:
         """The rest."""
