@@ -95,7 +95,8 @@ static inline Inputs packed_row(int format, const float* x, int count, uint8_t* 
 // the next tile are asked for meanwhile, of values those of some steps later, which is the order of the memory.
 template <int NB>
 static inline void ring_tile(int format, const Lines& w, int block, const Inputs& x, float* out) {
-    const uint8_t* ahead = w.data + block * w.block + (w.block > w.step ? NB * w.block : 8 * w.step);
+    const bool keys = w.block > w.step;
+    const Ahead ahead = {w.data + block * w.block + (keys ? NB * w.block : 8 * w.step), keys ? NB * w.step : w.step, NB};
     if (format == FLOAT32) return plain_tile<Float32, 1, NB>(w, block, x, 0, ahead, out);
     if (format == BFLOAT16) return plain_tile<Bfloat16, 1, NB>(w, block, x, 0, ahead, out);
     alignas(64) float both[2 * NB * CHANNELS];
@@ -121,8 +122,8 @@ static inline float soften(float* scores, int from, int to, int first, int seen,
     Ints count;
     for (int j = 0; j < LANES; j++) count[j] = j;
     const auto ask = [&] {
-        __builtin_prefetch(ahead);
-        __builtin_prefetch(ahead + LINE);
+        __builtin_prefetch(ahead, 0, 2);
+        __builtin_prefetch(ahead + LINE, 0, 2);
         ahead += 2 * LINE;
     };
     for (int i = 0; i < to - from; i += LANES) {

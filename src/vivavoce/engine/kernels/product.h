@@ -22,6 +22,18 @@ struct Lines {
     int32_t steps;
 };
 
+// Lines to ask the memory for meanwhile: so many at every step of a tile, from here on.
+struct Ahead {
+    const uint8_t* line;
+    int64_t step;
+    int lines;
+
+    inline void ask() {
+        for (int i = 0; i < lines; i++) __builtin_prefetch(line + i * LINE, 0, 2);
+        line += step;
+    }
+};
+
 static inline int inputs_of_a_step(int format) { return format == INT4 ? 8 : 1 << format; }
 
 struct Float32 {
@@ -38,19 +50,18 @@ struct Int8 {
 };
 
 template <class Kind, int M, int NB>
-static inline void accumulate(const Lines& w, const uint8_t* line, const Inputs& x, const uint8_t* row, const uint8_t* ahead,
+static inline void accumulate(const Lines& w, const uint8_t* line, const Inputs& x, const uint8_t* row, Ahead ahead,
                               typename Kind::Sum (&sums)[M][NB][PARTS]) {
     for (int m = 0; m < M; m++)
         for (int b = 0; b < NB; b++)
             for (int p = 0; p < PARTS; p++) sums[m][b][p] = typename Kind::Sum{};
-    for (int k = 0; k < w.steps; k++, line += w.step, ahead += w.step) {
+    for (int k = 0; k < w.steps; k++, line += w.step) {
+        ahead.ask();
         Ints weights[NB][PARTS];
 #pragma GCC unroll 8
-        for (int b = 0; b < NB; b++) {
-            __builtin_prefetch(ahead + b * w.block);
+        for (int b = 0; b < NB; b++)
 #pragma GCC unroll 4
             for (int p = 0; p < PARTS; p++) weights[b][p] = load<Ints>(line + b * w.block + p * LANES * 4);
-        }
 #pragma GCC unroll 8
         for (int m = 0; m < M; m++) {
             int32_t input;
@@ -65,7 +76,7 @@ static inline void accumulate(const Lines& w, const uint8_t* line, const Inputs&
 
 // out[M][NB * 16] = rows `row` and on times blocks `block` and on; bytes are left as integers, for the caller to scale
 template <class Kind, int M, int NB>
-static void plain_tile(const Lines& w, int block, const Inputs& x, int row, const uint8_t* ahead, float* out) {
+static void plain_tile(const Lines& w, int block, const Inputs& x, int row, Ahead ahead, float* out) {
     typename Kind::Sum sums[M][NB][PARTS];
     accumulate<Kind, M, NB>(w, w.data + block * w.block, x, x.data + row * x.stride, ahead, sums);
     for (int m = 0; m < M; m++)
@@ -75,7 +86,7 @@ static void plain_tile(const Lines& w, int block, const Inputs& x, int row, cons
 
 // The same for INT4: integers within a group of inputs, floats over the groups.
 template <int M, int NB>
-static void grouped_tile(const Lines& w, const float* scales, int block, const Inputs& x, int row, const uint8_t* ahead,
+static void grouped_tile(const Lines& w, const float* scales, int block, const Inputs& x, int row, Ahead ahead,
                          float* out) {
     constexpr int steps = GROUP / 8;
     const int groups = w.steps / steps;
@@ -83,11 +94,11 @@ static void grouped_tile(const Lines& w, const float* scales, int block, const I
     const uint8_t* line = w.data + block * w.block;
     for (int g = 0; g < groups; g++) {
         Ints sums[M][NB][PARTS] = {};
-        for (int k = 0; k < steps; k++, line += w.step, ahead += w.step) {
+        for (int k = 0; k < steps; k++, line += w.step) {
+            ahead.ask();
             Ints low[NB][PARTS], high[NB][PARTS];
 #pragma GCC unroll 8
             for (int b = 0; b < NB; b++) {
-                __builtin_prefetch(ahead + b * w.block);
 #pragma GCC unroll 4
                 for (int p = 0; p < PARTS; p++) {
                     Ints both = load<Ints>(line + b * w.block + p * LANES * 4);
@@ -134,8 +145,7 @@ static inline void scale_bytes(float* out, int rows, int blocks, const float* sc
 }
 
 template <int M, int NB>
-static void tile(int format, const Lines& w, const float* scales, int block, const Inputs& x, int row,
-                 const uint8_t* ahead, float* out) {
+static void tile(int format, const Lines& w, const float* scales, int block, const Inputs& x, int row, Ahead ahead, float* out) {
     if (format == FLOAT32) return plain_tile<Float32, M, NB>(w, block, x, row, ahead, out);
     if (format == BFLOAT16) return plain_tile<Bfloat16, M, NB>(w, block, x, row, ahead, out);
     if (format == INT4) return grouped_tile<M, NB>(w, scales, block, x, row, ahead, out);
@@ -144,8 +154,7 @@ static void tile(int format, const Lines& w, const float* scales, int block, con
 }
 
 template <int NB>
-static void tile_of(int rows, int format, const Lines& w, const float* scales, int block, const Inputs& x, int row,
-                    const uint8_t* ahead, float* out) {
+static void tile_of(int rows, int format, const Lines& w, const float* scales, int block, const Inputs& x, int row, Ahead ahead, float* out) {
     switch (rows) {
 #if defined(__AVX512F__)
         case 6: return tile<6, NB>(format, w, scales, block, x, row, ahead, out);
@@ -171,9 +180,10 @@ static void product(const Matrix& w, const Inputs& x, int rows, int from, int to
         const int blocks = to - block >= BLOCKS ? BLOCKS : to - block >= 2 && BLOCKS > 2 ? 2 : 1;
         for (int pass = 0; pass < passes; pass++) {
             const int row = rows * pass / passes, count = rows * (pass + 1) / passes - row;
-            // The last pass asks for the lines of the next tile, which come while it multiplies.
-            const uint8_t* ahead = lines.data + (pass + 1 == passes ? block + blocks : block) * lines.block;
-            if (block + blocks >= to) ahead = lines.data + block * lines.block;
+            // All passes together ask for the lines of the next tile, so that these come while all of them multiply.
+            const int each = (blocks + passes - 1) / passes;
+            const Ahead ahead = {lines.data + (block + blocks + each * pass) * lines.block, each * LINE,
+                                 block + blocks < to && each * pass < blocks ? each : 0};
             if (blocks == BLOCKS)
                 tile_of<BLOCKS>(count, w.format, lines, w.scales, block, x, row, ahead, out);
             else if (blocks == 2)
