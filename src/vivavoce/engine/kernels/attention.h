@@ -42,6 +42,15 @@ static inline void put(T* keys, T* values, int place, int width, Key key, Value 
         }
 }
 
+// Asks for the lines that `keep` will write to.
+static inline void expect(const Ring& ring, int place) {
+    const int p = inputs_of_a_step(ring.format);
+    const int64_t size = row_bytes(ring.format, 1), width = ring.width * size;
+    const uint8_t *key = ring.keys + place / CHANNELS * CHANNELS * width, *value = ring.values + place / p * p * width;
+    for (int64_t at = 0; at < CHANNELS * width; at += LINE) __builtin_prefetch(key + at, 1, 2);
+    for (int64_t at = 0; at < p * width; at += LINE) __builtin_prefetch(value + at, 1, 2);
+}
+
 // Keys and values [width] of a position, at its place.
 static inline void keep(const Ring& ring, int place, const float* key, const float* value) {
     const int width = ring.width;
@@ -91,16 +100,13 @@ static inline Inputs packed_row(int format, const float* x, int count, uint8_t* 
     return row;
 }
 
-// One row times blocks of a ring's half; of INT8, in units of x's unit and the ring's scales. Of keys the lines of
-// the next tile are asked for meanwhile, of values those of some steps later, which is the order of the memory.
+// One row times blocks of a ring's half; of INT8, in units of x's unit and the ring's scales.
 template <int NB>
 static inline void ring_tile(int format, const Lines& w, int block, const Inputs& x, float* out) {
-    const bool keys = w.block > w.step;
-    const Ahead ahead = {w.data + block * w.block + (keys ? NB * w.block : 8 * w.step), keys ? NB * w.step : w.step, NB};
-    if (format == FLOAT32) return plain_tile<Float32, 1, NB>(w, block, x, 0, ahead, out);
-    if (format == BFLOAT16) return plain_tile<Bfloat16, 1, NB>(w, block, x, 0, ahead, out);
+    if (format == FLOAT32) return plain_tile<Float32, 1, NB>(w, block, x, 0, {}, out);
+    if (format == BFLOAT16) return plain_tile<Bfloat16, 1, NB>(w, block, x, 0, {}, out);
     alignas(64) float both[2 * NB * CHANNELS];
-    plain_tile<Int8, 2, NB>(w, block, x, 0, ahead, both);
+    plain_tile<Int8, 2, NB>(w, block, x, 0, {}, both);
     const Ints high = all(128 * (int32_t)x.sums[0]), low = all(128 * (int32_t)x.sums[1]);
     for (int i = 0; i < NB * CHANNELS; i += LANES) {
         Floats h = converted(load<Ints>(both + i) - high), l = converted(load<Ints>(both + NB * CHANNELS + i) - low);
@@ -108,26 +114,21 @@ static inline void ring_tile(int format, const Lines& w, int block, const Inputs
     }
 }
 
-static inline void ring_product(int format, const Lines& w, int from, int to, const Inputs& x, float* out) {
-    for (; to - from >= RING; from += RING, out += RING * CHANNELS) ring_tile<RING>(format, w, from, x, out);
-    if constexpr (RING > BLOCKS)
+// Tiles of TO blocks: of keys one, of values all of a step, so that lines are read in the order of the memory. A processor
+// sees that coming and is faster at it than when asked for lines ahead.
+template <int TO> static inline void ring_product(int format, const Lines& w, int from, int to, const Inputs& x, float* out) {
+    for (; to - from >= TO; from += TO, out += TO * CHANNELS) ring_tile<TO>(format, w, from, x, out);
+    if constexpr (TO > BLOCKS)
         for (; to - from >= BLOCKS; from += BLOCKS, out += BLOCKS * CHANNELS) ring_tile<BLOCKS>(format, w, from, x, out);
     for (; from < to; from++, out += CHANNELS) ring_tile<1>(format, w, from, x, out);
 }
 
-// Scores [16 of every block] to e^(score - most) where the place is seen and 0 elsewhere; returns their sum. Meanwhile the
-// lines from `ahead` on are asked for, two for each vector of scores.
-static inline float soften(float* scores, int from, int to, int first, int seen, int capacity, const uint8_t* ahead) {
+// Scores [16 of every block] to e^(score - most) where the place is seen and 0 elsewhere; returns their sum.
+static inline float soften(float* scores, int from, int to, int first, int seen, int capacity) {
     Floats most = all(-__builtin_inff());
     Ints count;
     for (int j = 0; j < LANES; j++) count[j] = j;
-    const auto ask = [&] {
-        __builtin_prefetch(ahead, 0, 2);
-        __builtin_prefetch(ahead + LINE, 0, 2);
-        ahead += 2 * LINE;
-    };
     for (int i = 0; i < to - from; i += LANES) {
-        ask();
         const Ints place = count + (from + i), back = place - first, after = choose(back < 0, back + capacity, back);
         const Ints visible = (place < capacity) & (after < seen);
         const Floats score = choose(visible, load<Floats>(scores + i), all(-__builtin_inff()));
@@ -137,7 +138,6 @@ static inline float soften(float* scores, int from, int to, int first, int seen,
     const float top = largest(most);
     Floats total{};
     for (int i = 0; i < to - from; i += LANES) {
-        ask();
         const Floats score = load<Floats>(scores + i), share = exponential(score - top);
         const Floats kept = choose(score == all(-__builtin_inff()), Floats{}, share);
         store(scores + i, kept);
@@ -159,18 +159,18 @@ static inline void attend(const Ring& ring, const float* query, int64_t position
 
     const int64_t line = (int64_t)CHANNELS * p * row_bytes(format, 1), size = row_bytes(format, 1);
     const Inputs q = packed_row(format, query, width, packed, sums, &unit);
-    ring_product(format, {ring.keys, width / p * line, line, width / p}, from, to, q, scores);
+    ring_product<1>(format, {ring.keys, width / p * line, line, width / p}, from, to, q, scores);
     if (format == INT8)
         for (int i = 0; i < places; i += LANES)
             store(scores + i, load<Floats>(scores + i) * load<Floats>(ring.key_scales + from * CHANNELS + i) * unit);
     const uint8_t* values = ring.values + (int64_t)from * CHANNELS * width * size;
-    const float total = soften(scores, from * CHANNELS, to * CHANNELS, first, seen, ring.capacity, values);
+    const float total = soften(scores, from * CHANNELS, to * CHANNELS, first, seen, ring.capacity);
 
     if (format == INT8)
         for (int i = 0; i < places; i += LANES)
             store(scores + i, load<Floats>(scores + i) * load<Floats>(ring.value_scales + from * CHANNELS + i));
     const Inputs shares = packed_row(format, scores, places, packed, sums, &unit);
-    ring_product(format, {values, line, width / CHANNELS * line, places / p}, 0, width / CHANNELS, shares, out);
+    ring_product<RING>(format, {values, line, width / CHANNELS * line, places / p}, 0, width / CHANNELS, shares, out);
     const float scale = (format == INT8 ? unit : 1) / total;
     for (int i = 0; i < width; i += LANES) store(out + i, load<Floats>(out + i) * scale);
 }

@@ -70,7 +70,10 @@ def allocate(count: int, dtype: torch.dtype) -> Tensor:
     size = count * dtype.itemsize
     if size < HUGE:
         return torch.zeros(count, dtype=dtype)
-    memory = mmap.mmap(-1, size)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return torch.frombuffer(memory, dtype=dtype)
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.frombuffer(mmap.mmap(-1, size), dtype=dtype)
+    # Private: what may be shared gets no huge pages. From one's beginning on: of what lies across, only whole ones are huge.
+    memory = mmap.mmap(-1, size + HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    begin = -torch.frombuffer(memory, dtype=torch.uint8).data_ptr() % HUGE
+    return torch.frombuffer(memory, dtype=dtype, count=count, offset=begin)

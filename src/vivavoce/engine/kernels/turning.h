@@ -40,6 +40,11 @@ static inline void attend_turned(const Part& part, const M& model, const Memory&
             rotate(q + all, work.cosine + (int64_t)row * half, work.sine + (int64_t)row * half, half, 1);
             keep(ring, (int)(streams.place_of(row) % ring.capacity), q + all, q + 2 * all);
         }
+        if (task + 1 < my.to) {
+            const int after = (task + 1) / model.head_count;
+            const Ring next = ring_of(memory, model, layer, streams.slots[after], (task + 1) % model.head_count);
+            expect(next, (int)(streams.place_of(after * each) % next.capacity));
+        }
         for (int row = stream * each; row < (stream + 1) * each; row++) {
             const int64_t position = streams.place_of(row), age = position + 1 - streams.oldest[slot];
             attend(ring, work.wide + (int64_t)row * work.widest + head * width, position,
