@@ -163,13 +163,14 @@ def test_the_error_of_packed_weights_is_known(kernels: Library, weights: str, mo
     step = kind.step
     lines = packed.data.view(48 // 16, 128 // step, 16, -1)
     if kind is INT4:
-        lines = torch.cat([lines & 15, lines >> 4], -1)
+        lines = torch.cat([lines << 4, lines & 0xF0], -1).view(torch.int8)
     read = lines.transpose(1, 2).reshape(48, 128).float()
     if packed.scales is not None and kind is INT8:
         read = (read - 128) * packed.scales[:, None]
     elif packed.scales is not None:
-        scales = packed.scales.view(3, 2, 16).transpose(1, 2).reshape(48, 2)
-        read = (read - 8) * scales.repeat_interleave(64, 1)
+        scales = packed.scales.view(3, 3, 16).mT.flatten(0, 1)
+        read = read * scales[:, :2].repeat_interleave(64, 1)
+        torch.testing.assert_close(scales[:, 2], -128 * read.sum(1), rtol=1e-5, atol=1e-3)
     assert error(read[:40, :100], weight) <= most
     assert not read[40:].any()
     assert not read[:, 100:].any()
@@ -210,10 +211,10 @@ def test_packed_bytes_are_those_of_the_formula(kernels: Library, rows: int, colu
         elif kind is INT4:
             groups = wide.unflatten(1, (-1, 64))
             scales = best_scales(groups)
-            lines = in_lines((ratio(groups, scales).round().clamp(-8, 7) + 8).to(torch.uint8).flatten(1), 8)
-            expected = lines[..., :4] | lines[..., 4:] << 4
+            lines = in_lines(ratio(groups, scales).round().clamp(-8, 7).to(torch.int8).flatten(1), 8)
+            expected = (lines[..., :4] & 15 | lines[..., 4:] << 4).view(torch.uint8)
             assert packed.scales is not None
-            assert torch.equal(packed.scales.view(-1, inputs // 64, 16).mT.flatten(0, 1), scales[..., 0])
+            assert torch.equal(packed.scales.view(outputs // 16, -1, 16)[:, :-1].mT.flatten(0, 1), scales[..., 0] / 16)
         else:
             expected = in_lines(wide.to(packed.data.dtype), kind.step)
         assert torch.equal(packed.data.view(expected.shape), expected)

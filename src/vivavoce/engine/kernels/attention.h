@@ -78,7 +78,7 @@ constexpr float FINE = 16000.0f;  // the largest number of 14 bits and a sign th
 
 // Packs x as one row, or as the two rows of its high and low bytes; the unit of these is written to `unit`.
 static inline Inputs packed_row(int format, const float* x, int count, uint8_t* out, float* sums, float* unit) {
-    const Inputs row = {out, row_bytes(format, count), nullptr, sums, 1};
+    const Inputs row = {out, row_bytes(format, count), nullptr, sums};
     if (format != INT8) {
         pack(x, format, count, out, nullptr, nullptr);
         return row;

@@ -20,7 +20,7 @@ static inline void keep_tail(const Conv& c, float* buffer, int rows, float* tail
 template <class Put> static void convolve(const Team& team, const Conv& c, float* buffer, Put put) {
     const Range my = team.mine(c.rows);
     const Window window = window_of(c, buffer);
-    const Inputs x = {window.at((int64_t)my.from * c.step), (int64_t)c.step * window.size(), nullptr, nullptr, 1};
+    const Inputs x = {window.at((int64_t)my.from * c.step), (int64_t)c.step * window.size(), nullptr, nullptr};
     const auto sink = [&](int row, int block, int blocks, const float* values) {
         const int64_t at = (int64_t)(my.from + row) * c.width;
         const int from = block * CHANNELS, to = from + blocks * CHANNELS < c.width ? from + blocks * CHANNELS : c.width;

@@ -32,7 +32,7 @@ struct CodecStepping : Part {
         pack(x, w.format, w.inputs, work.packed + row * row_bytes(w.format, w.inputs), work.scales + row, work.sums + row);
     }
     Inputs rows_of(const Matrix& w) const {
-        return {work.packed, row_bytes(w.format, w.inputs), work.scales, work.sums, 1};
+        return {work.packed, row_bytes(w.format, w.inputs), work.scales, work.sums};
     }
 
     // `dim` numbers of each frame.

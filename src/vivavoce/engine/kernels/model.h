@@ -9,8 +9,9 @@ constexpr int LINE = 64;      // bytes
 constexpr int GROUP = 64;     // inputs that share a scale in INT4; what inputs are padded to
 
 // y = W x. data: [outputs / 16][inputs / p][16][p], p inputs a step: 1, 2, 4 or 8 by format.
-// INT8: w = (u8 - 128) * scales[output]. INT4: w = (u4 - 8) * scales[output / 16][input / 64][16]; a byte of a line
-// holds inputs 8s + j (low half) and 8s + 4 + j (high half) of step s.
+// INT8: w = (u8 - 128) * scales[output]. INT4: w = 16 * s4 * scales[output / 16][input / 64][16]; a byte of a line
+// holds inputs 8s + j (low half) and 8s + 4 + j (high half) of step s. Behind each block's scales are -128 times the sums
+// of its outputs' weights, [16].
 struct Matrix {
     const uint8_t* data;
     const float* scales;
@@ -65,7 +66,7 @@ struct Workspace {
     float *attended;  // [rows][out.inputs]
     float *cosine, *sine;  // [rows][head_width / 2]
     uint8_t *packed;  // [rows][widest * 4]: inputs of the next product in its format
-    float *scales, *sums;  // [rows][widest / 64]
+    float *scales, *sums;  // [rows]
     float *own;       // [threads][own_stride]
     int64_t own_stride;
     int32_t widest;

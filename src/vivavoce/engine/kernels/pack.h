@@ -1,7 +1,7 @@
 // Weights to the lines of model.h, when an engine is made: a thread packs blocks of 16 outputs.
 //
 //   INT8: u = round(w / s) + 128 with s = the largest |w| of the output / 127
-//   INT4: u = round(w / s) + 8 within 0 to 15; of s = top / -reach, the one with the least square error, where top is the
+//   INT4: v = round(w / s) within -8 to 7, of s = top / -reach, the one with the least square error, where top is the
 //         number of a group that is the largest in size, with its sign: the range is -8 to 7, and the largest may be clipped
 //
 // The bound is reading the weights; divisions are exact, so every instruction set gives the same bytes of INT8.
@@ -62,18 +62,28 @@ struct PackingPart {
 
     void halves(int block) const {
         const int groups = p.inputs / GROUP;
-        for (int c = 0; c < CHANNELS; c++)
+        float* const scales = p.scales + (int64_t)block * (groups + 1) * CHANNELS;
+        for (int c = 0; c < CHANNELS; c++) {
+            float total = 0;
             for (int g = 0; g < groups; g++) {
                 const int64_t at = (int64_t)c * p.inputs + g * GROUP;
                 const float scale = best_scale(numbers + at);
-                p.scales[((int64_t)block * groups + g) * CHANNELS + c] = scale;
-                for (int i = 0; i < GROUP; i += LANES) store(whole + at + i, nearest(load<Floats>(numbers + at + i), scale) + 8);
+                scales[g * CHANNELS + c] = scale / 16;
+                Ints units{};
+                for (int i = 0; i < GROUP; i += LANES) {
+                    const Ints v = nearest(load<Floats>(numbers + at + i), scale);
+                    store(whole + at + i, v);
+                    units += v;
+                }
+                total += (float)sum(units) * scale;
             }
+            scales[groups * CHANNELS + c] = -128 * total;
+        }
         uint8_t* to = p.data + (int64_t)block * steps * LINE;
         for (int c = 0; c < CHANNELS; c++)
             for (int k = 0; k < steps; k++) {
                 const int32_t* from = whole + (int64_t)c * p.inputs + k * 8;
-                for (int j = 0; j < 4; j++) to[(int64_t)k * LINE + c * 4 + j] = (uint8_t)(from[j] | from[4 + j] << 4);
+                for (int j = 0; j < 4; j++) to[(int64_t)k * LINE + c * 4 + j] = (uint8_t)((from[j] & 15) | from[4 + j] * 16);
             }
     }
 

@@ -24,7 +24,7 @@ class Format(IntEnum):
     FLOAT32 = 0
     BFLOAT16 = 1
     INT8 = 2  # weights: a scale for each output; keys and values: for each head and position
-    INT4 = 3  # a scale for each output and GROUP inputs
+    INT4 = 3  # a scale for each output and GROUP inputs, and the sum of each output's weights
 
     @property
     def step(self) -> int:
@@ -56,7 +56,7 @@ def pack(library: Library, weight: Tensor, format: Format, to: int = GROUP) -> P
     outputs, inputs = padded(rows, CHANNELS), padded(columns, max(to, GROUP if format is Format.INT4 else format.step))
     count = outputs * inputs // (2 if format is Format.INT4 else 1)
     data = allocate(count, DTYPES[format] if format < len(DTYPES) else torch.uint8)
-    groups = {Format.INT8: 1, Format.INT4: inputs // GROUP}.get(format)
+    groups = {Format.INT8: 1, Format.INT4: inputs // GROUP + 1}.get(format)
     scales = None if groups is None else torch.empty(outputs * groups)
     scratch = torch.empty(threads * 2 * CHANNELS * inputs)
     addresses = data.data_ptr(), None if scales is None else scales.data_ptr()
@@ -72,7 +72,7 @@ def allocate(count: int, dtype: torch.dtype) -> Tensor:
         return torch.zeros(count, dtype=dtype)
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.frombuffer(mmap.mmap(-1, size), dtype=dtype)
-    # Private: what may be shared gets no huge pages. From one's beginning on: of what lies across, only whole ones are huge.
+    # Private: what may be shared gets no huge pages. It begins where one does.
     memory = mmap.mmap(-1, size + HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_HUGEPAGE)
     begin = -torch.frombuffer(memory, dtype=torch.uint8).data_ptr() % HUGE

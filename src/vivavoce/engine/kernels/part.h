@@ -40,19 +40,19 @@ struct Part {
     // Rows of `from`, normed if there is a `norm` (with a `bias`, also centred), as inputs of `w`.
     Inputs packed(const float* from, int stride, const float* norm, const Matrix& w, const float* bias = nullptr) const {
         const Range my = mine(rows);
-        const int64_t bytes = row_bytes(w.format, w.inputs), groups = w.format == INT4 ? w.inputs / GROUP : 1;
+        const int64_t bytes = row_bytes(w.format, w.inputs);
         for (int row = my.from; row < my.to; row++) {
             const float* x = from + (int64_t)row * stride;
             if (bias)
                 centre(x, norm, bias, dim, width, own);
             else if (norm)
                 normalise(x, norm, dim, width, own);
-            pack(norm ? own : x, w.format, w.inputs, work.packed + row * bytes, work.scales + row * groups,
-                 work.sums + row * groups);
+            pack(norm ? own : x, w.format, w.inputs, work.packed + row * bytes, work.scales + row,
+                 work.sums + row);
         }
         wait();
         lap(thread, PACKING);
-        return {work.packed, bytes, work.scales, work.sums, groups};
+        return {work.packed, bytes, work.scales, work.sums};
     }
 
     template <class Sink> void multiply(const Matrix& w, const Inputs& x, int unit, Sink sink) const {

@@ -6,13 +6,13 @@
 // Each result is one sum in the order of its inputs, so a row's results do not depend on the rows beside it.
 #pragma once
 
-// Rows of inputs in the format of the matrix that they meet: floats, pairs of bfloat16, or signed bytes with a scale and
-// their sum for each row (INT8) or each GROUP (INT4), because the weights' bytes are unsigned: w = u - offset.
+// Rows of inputs in the format of the matrix that they meet: floats, pairs of bfloat16, or bytes with a scale for each row.
+// Of two bytes that are multiplied one is unsigned. INT8: the weight, u - 128, so that a row needs the sum of its bytes.
+// INT4: the input, u - 128, since half a byte is signed as it lies in the upper half; a matrix knows the sums of its own.
 struct Inputs {
     const uint8_t* data;
     int64_t stride;  // bytes from row to row
     const float *scales, *sums;
-    int64_t groups;  // from row to row in scales and sums
 };
 
 // Where the lines of a matrix are.
@@ -84,13 +84,21 @@ static void plain_tile(const Lines& w, int block, const Inputs& x, int row, Ahea
             for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, sums[m][b][p]);
 }
 
-// The same for INT4: integers within a group of inputs, floats over the groups.
+// The same for INT4, in units of the row's scale: integers of 16 w within a group of inputs, floats over the groups.
+constexpr int32_t UPPER = (int32_t)0xF0F0F0F0;
+
 template <int M, int NB>
 static void grouped_tile(const Lines& w, const float* scales, int block, const Inputs& x, int row, Ahead ahead,
                          float* out) {
     constexpr int steps = GROUP / 8;
     const int groups = w.steps / steps;
-    Floats totals[M][NB][PARTS] = {};
+    const auto scale_of = [=](int b, int group, int p) {
+        return load<Floats>(scales + ((int64_t)(block + b) * (groups + 1) + group) * CHANNELS + p * LANES);
+    };
+    Floats totals[M][NB][PARTS];
+    for (int m = 0; m < M; m++)
+        for (int b = 0; b < NB; b++)
+            for (int p = 0; p < PARTS; p++) totals[m][b][p] = scale_of(b, groups, p);
     const uint8_t* line = w.data + block * w.block;
     for (int g = 0; g < groups; g++) {
         Ints sums[M][NB][PARTS] = {};
@@ -102,8 +110,8 @@ static void grouped_tile(const Lines& w, const float* scales, int block, const I
 #pragma GCC unroll 4
                 for (int p = 0; p < PARTS; p++) {
                     Ints both = load<Ints>(line + b * w.block + p * LANES * 4);
-                    low[b][p] = both & 0x0F0F0F0F;
-                    high[b][p] = (both >> 4) & 0x0F0F0F0F;
+                    low[b][p] = (both << 4) & UPPER;
+                    high[b][p] = both & UPPER;
                 }
             }
 #pragma GCC unroll 8
@@ -114,29 +122,25 @@ static void grouped_tile(const Lines& w, const float* scales, int block, const I
                 for (int b = 0; b < NB; b++)
 #pragma GCC unroll 4
                     for (int p = 0; p < PARTS; p++) {
-                        Ints first = dot_bytes(sums[m][b][p], low[b][p], all(input[0]));
-                        sums[m][b][p] = dot_bytes(first, high[b][p], all(input[1]));
+                        Ints first = dot_bytes(sums[m][b][p], all(input[0]), low[b][p]);
+                        sums[m][b][p] = dot_bytes(first, all(input[1]), high[b][p]);
                     }
             }
         }
-        for (int m = 0; m < M; m++) {
-            const float scale = x.scales[(row + m) * x.groups + g], offset = 8 * x.sums[(row + m) * x.groups + g];
+        for (int m = 0; m < M; m++)
             for (int b = 0; b < NB; b++)
-                for (int p = 0; p < PARTS; p++) {
-                    Floats of = load<Floats>(scales + ((int64_t)(block + b) * groups + g) * CHANNELS + p * LANES);
-                    totals[m][b][p] += (converted(sums[m][b][p]) - offset) * (of * scale);
-                }
-        }
+                for (int p = 0; p < PARTS; p++) totals[m][b][p] += converted(sums[m][b][p]) * scale_of(b, g, p);
     }
     for (int m = 0; m < M; m++)
         for (int b = 0; b < NB; b++)
-            for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, totals[m][b][p]);
+            for (int p = 0; p < PARTS; p++)
+                store(out + (m * NB + b) * CHANNELS + p * LANES, totals[m][b][p] * x.scales[row + m]);
 }
 
 // Integers of INT8 to floats, in place.
 static inline void scale_bytes(float* out, int rows, int blocks, const float* scales, int block, const Inputs& x, int row) {
     for (int m = 0; m < rows; m++) {
-        const float scale = x.scales[(row + m) * x.groups], offset = 128 * x.sums[(row + m) * x.groups];
+        const float scale = x.scales[row + m], offset = 128 * x.sums[row + m];
         for (int i = 0; i < blocks * CHANNELS; i += LANES) {
             float* at = out + m * blocks * CHANNELS + i;
             store(at, (converted(load<Ints>(at)) - offset) * (load<Floats>(scales + block * CHANNELS + i) * scale));
@@ -173,7 +177,8 @@ static void tile_of(int rows, int format, const Lines& w, const float* scales, i
 // an even block with the odd one after it when `from` and `to` are even.
 template <class Sink>
 static void product(const Matrix& w, const Inputs& x, int rows, int from, int to, Sink sink) {
-    const int steps = w.inputs / inputs_of_a_step(w.format), passes = (rows + ROWS - 1) / ROWS;
+    const int most = w.format == INT4 ? ROWS - 1 : ROWS;  // halves of bytes take registers of their own
+    const int steps = w.inputs / inputs_of_a_step(w.format), passes = (rows + most - 1) / most;
     const Lines lines = {w.data, (int64_t)steps * LINE, LINE, steps};
     alignas(64) float out[ROWS * BLOCKS * CHANNELS];
     for (int block = from; block < to;) {

@@ -47,12 +47,12 @@ static inline float magnitude(const float* x, int count) {
     return largest(most);
 }
 
-// Signed bytes of x / scale, and their sum.
-static inline float to_bytes(const float* x, int count, float inverse, int8_t* out) {
+// Bytes of x / scale + offset, and the sum without the offsets.
+static inline float to_bytes(const float* x, int count, float inverse, int32_t offset, int8_t* out) {
     Ints total{};
     for (int i = 0; i < count; i += LANES) {
         Ints v = rounded(load<Floats>(x + i) * inverse);
-        narrow(v, out + i);
+        narrow(v + offset, out + i);
         total += v;
     }
     return (float)sum(total);
@@ -67,11 +67,8 @@ static inline void pack(const float* x, int format, int inputs, uint8_t* out, fl
     } else if (format == BFLOAT16) {
         for (int i = 0; i < inputs; i += LANES) narrow_bfloat16(load<Floats>(x + i), (uint16_t*)out + i);
     } else {
-        const int group = format == INT4 ? GROUP : inputs;
-        for (int g = 0; g * group < inputs; g++) {
-            const float most = magnitude(x + g * group, group);
-            scales[g] = most / 127.0f;
-            sums[g] = to_bytes(x + g * group, group, most > 0 ? 127.0f / most : 0, (int8_t*)out + g * group);
-        }
+        const float most = magnitude(x, inputs);
+        *scales = most / 127.0f;
+        *sums = to_bytes(x, inputs, most > 0 ? 127.0f / most : 0, format == INT4 ? 128 : 0, (int8_t*)out);
     }
 }

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from . import structures
-from .packing import GROUP
 from .rings import Rings
 
 
@@ -29,8 +28,8 @@ class Scratch:
     def of(self, rows: int) -> structures.Workspace:
         """For so many rows."""
         if rows > self._rows:
-            groups, half = self.widest // GROUP + 1, self.head_width // 2
-            each = [self.width, self.widest, self.attended, half, half, self.widest, groups, groups]
+            half = self.head_width // 2
+            each = [self.width, self.widest, self.attended, half, half, self.widest, 1, 1]
             self._memory = [torch.zeros(size) for size in [*(rows * size for size in each), self.threads * self.own]]
             addresses = [memory.data_ptr() for memory in self._memory]
             self._struct, self._rows = structures.Workspace(*addresses, self.own, self.widest), rows
