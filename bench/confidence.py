@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
+
+from held import held
 
 from vivavoce.bench.calibration import bins, expected_error, judge
 from vivavoce.checkpoints import load_stt
 from vivavoce.train import evaluate
-from vivavoce.train.corpus import Request
-from vivavoce.train.voices import source
 from vivavoce.transcriber import Transcriber
 
-HELD = (5, 6, 7)  # takes
 NOISE = (None, 10, 5, 0)  # dB
 
 
@@ -28,9 +26,7 @@ def main() -> None:
     options.add_argument("--shared", type=Path, required=True)
     options.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "confidence.jsonl")
     given = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = source("fsdd")(Request(Path(folder), given.shared, 0))
-        takes = [clip for job in jobs if int(job.key.rsplit("_", 1)[-1]) in HELD for clip in job.make()]
+    takes = held(given.shared)
     strings = [string for seed in (1, 2, 3, 4) for string in evaluate.strung(takes, seed)]
     transcriber, words, parts = Transcriber(load_stt(device="cpu"), batch_size=16), [], {}
     for level in NOISE:

@@ -15,6 +15,7 @@ FRAME_SECONDS = FRAME_SIZE / SAMPLE_RATE
 TEXT_BOUNDARY = 0  # "a word starts at the next step"; also closes the word before
 TEXT_END = 2  # sentencepiece </s>
 TEXT_PAD = 3  # "nothing is said at this step"
+PAUSE_SECONDS = (0.5, 1.0, 2.0, 3.0)  # for which the semantic VAD's heads expect no word to begin
 
 VAD_HEAD = "x-vad-head"  # header of our answer to moshi's clients: which head tells the end of a turn
 
@@ -41,6 +42,8 @@ class Transcript:
     words: tuple[Word, ...]
     duration: float  # seconds of audio
     turns: tuple[float, ...] = ()  # seconds at which the semantic VAD heard a turn end
+    started: tuple[float, ...] = ()  # seconds at which turns began
+    resumed: tuple[float, ...] = ()  # seconds at which turns that had ended went on
 
     @property
     def text(self) -> str:
@@ -101,8 +104,22 @@ class Vad:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """The speaker has begun: told with the first piece of a turn's first word, `time` being where that was said."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """The speaker has finished: the chosen VAD head passed its threshold after at least one word."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResumed:
+    """The turn that had ended goes on: a word began at `time`, within the pause that the VAD head had expected."""
 
     time: float
 
@@ -122,7 +139,7 @@ class Healed:
     silent: float
 
 
-Event = Token | WordStarted | WordEnded | Vad | TurnEnded | Flushed | Healed
+Event = Token | WordStarted | WordEnded | Vad | TurnStarted | TurnEnded | TurnResumed | Flushed | Healed
 
 
 # --- events: what a session says while it speaks ---

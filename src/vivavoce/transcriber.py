@@ -22,14 +22,12 @@ from .core import (
     Flush,
     InvalidAudioError,
     Transcript,
-    TurnEnded,
     VivavoceError,
-    Word,
-    WordEnded,
     seconds,
 )
 from .engine import SttEngine
 from .session import SttProfile, SttSession
+from .session.draft import Draft
 
 Chunk = NDArray[np.float32] | Flush
 Recording = Callable[[], Iterator[NDArray[np.float32]]]
@@ -110,13 +108,13 @@ class Transcriber:
         A recording is a function that opens it: `vivavoce.transcriber.recording(path)`. What goes wrong with one is
         its own result. `progress` is told the seconds of audio taken in since it was last told.
         """
-        drafts: dict[int, _Draft] = {}
+        drafts: dict[int, Draft] = {}
         for lane, event in self._run(map(_Opened, recordings), progress):
-            draft = drafts.setdefault(lane.index, _Draft())
+            draft = drafts.setdefault(lane.index, Draft())
             if isinstance(event, VivavoceError):
                 yield lane.index, event
             elif event is None:
-                yield lane.index, Transcript(tuple(draft.words), seconds(lane.samples), tuple(draft.turns))
+                yield lane.index, draft.transcript(seconds(lane.samples))
             else:
                 draft.add(event)
             if event is None or isinstance(event, VivavoceError):
@@ -226,20 +224,6 @@ class _Opened:
 
     def __iter__(self) -> Iterator[Chunk]:
         yield from self._open()
-
-
-class _Draft:
-    """A transcript while its recording is being heard."""
-
-    def __init__(self) -> None:
-        self.words: list[Word] = []
-        self.turns: list[float] = []
-
-    def add(self, event: Event) -> None:
-        if isinstance(event, WordEnded):
-            self.words.append(event.word)
-        elif isinstance(event, TurnEnded):
-            self.turns.append(event.time)
 
 
 def recording(source: str | Path | NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> Recording:

@@ -10,27 +10,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from vivavoce.cli import main
-from vivavoce.core import SAMPLE_RATE, CheckpointError, VivavoceError, Word
+from vivavoce.core import SAMPLE_RATE, CheckpointError, Transcript, VivavoceError, Word
 
 MOODS = os.environ.get("STAND_IN", "").split()
-
-
-@dataclass(frozen=True)
-class Transcript:
-    words: tuple[Word, ...]
-    duration: float
-    turns: tuple[float, ...] = ()
-
-    @property
-    def text(self) -> str:
-        return " ".join(word.text for word in self.words)
 
 
 class Transcriber:

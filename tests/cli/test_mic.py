@@ -21,7 +21,16 @@ from vivavoce.audio.level import Level, dbfs, share
 from vivavoce.cli.livetext import LiveText
 from vivavoce.cli.mic import pcm16
 from vivavoce.cli.screen import Screen, Watch
-from vivavoce.core import SAMPLE_RATE, ExitCode, Flushed, Token, TurnEnded, UnsupportedError, Vad, Word, WordEnded
+from vivavoce.core import (
+    SAMPLE_RATE,
+    ExitCode,
+    Flushed,
+    Token,
+    TurnEnded,
+    UnsupportedError,
+    Vad,
+    WordStarted,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.flac"
 
@@ -55,14 +64,14 @@ def test_the_meter_does_not_depend_on_the_cut() -> None:
     assert (whole.rms, whole.peak) == pytest.approx((pieces.rms, pieces.peak))
 
 
-def test_pieces_are_pending_until_their_word_ends_or_time_passes() -> None:
+def test_pieces_are_pending_until_their_word_is_known_or_time_passes() -> None:
     text = LiveText()
     text.add(Token("hel", 0.0), now=0.0)
     text.add(Token("lo", 0.1), now=0.1)
+    assert text.current(0.2) == ("", "hello")
+    text.add(WordStarted("hello", 0.0, 0.9), now=0.5)
     text.add(Token(" you", 0.5), now=0.5)
-    assert text.current(0.6) == ("", "hello you")
-    text.add(WordEnded(Word("hello", 0.0, 0.4, 0.9)), now=0.7)
-    assert text.current(0.7) == ("hello", " you")
+    assert text.current(0.5) == ("hello", " you")
     assert text.current(2.2) == ("hello", " you")
     assert text.current(2.4) == ("hello you", "")
 

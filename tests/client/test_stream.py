@@ -29,6 +29,8 @@ from vivavoce.core import (
     InvalidAudioError,
     Token,
     TurnEnded,
+    TurnResumed,
+    TurnStarted,
     Vad,
     VivavoceError,
     WordEnded,
@@ -60,7 +62,7 @@ def test_both_dialects_tell_the_same_events(server: str) -> None:
         return told
 
     told = {dialect: asyncio.run(listen(dialect)) for dialect in ("stream", "moshi")}
-    for kind in (Token, WordStarted, WordEnded, TurnEnded):
+    for kind in (Token, WordStarted, WordEnded, TurnStarted, TurnEnded):
         stream, moshi = ([event for event in told[name] if isinstance(event, kind)] for name in ("stream", "moshi"))
         assert list(map(_without_confidence, stream)) == list(map(_without_confidence, moshi))
         assert stream
@@ -79,7 +81,7 @@ def _without_confidence(event: object) -> object:
             return word.text, word.start, word.stop
         case Token(text, start):
             return text, round(start, 2)
-        case TurnEnded(time):
+        case TurnStarted(time) | TurnEnded(time) | TurnResumed(time):
             return round(time, 2)
     return event
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from vivavoce.core import FRAME_SIZE, SAMPLE_RATE, Event, Flushed, Token, WordEnded, WordStarted
 from vivavoce.session import SttProfile, SttSession
 
-from .driver import MARK, PAD, Engine, always, law, text, words
+from .driver import MARK, PAD, Engine, always, law, started, text, words
 
 LONGEST = 200  # text indices
 # a track says (j) at index j, so that a piece lost, repeated or moved can be seen; odd ids begin a word
@@ -157,6 +157,17 @@ def test_the_text_is_the_words_with_their_spaces(stream: Stream) -> None:
 
 
 @law(streams())
+def test_what_was_told_as_known_is_never_taken_back(stream: Stream) -> None:
+    """Pieces are a prefix of all text, and words that have started are the first of all words, at any moment."""
+    whole, said = stream.run(), list[Event]()
+    for event in whole:
+        said.append(event)
+        assert text(whole).startswith(text(said))
+        assert started(said) == [word.text for word in words(whole)][: len(started(said))]
+    assert started(whole) == [word.text for word in words(whole)]
+
+
+@law(streams())
 def test_times_never_go_back_and_lie_within_the_audio(stream: Stream) -> None:
     said = words(stream.run())
     for word in said:
@@ -177,11 +188,11 @@ def test_every_piece_is_timed_to_the_sample(stream: Stream) -> None:
 def test_a_word_ends_as_it_started_and_before_the_next_starts(stream: Stream) -> None:
     told = [event for event in stream.run() if isinstance(event, WordStarted | WordEnded)]
     assert len(told) % 2 == 0
-    for started, ended in zip(told[::2], told[1::2], strict=True):
-        assert isinstance(started, WordStarted)
+    for known, ended in zip(told[::2], told[1::2], strict=True):
+        assert isinstance(known, WordStarted)
         assert isinstance(ended, WordEnded)
         word = ended.word
-        assert started == WordStarted(word.text, word.start, word.confidence)
+        assert known == WordStarted(word.text, word.start, word.confidence)
 
 
 @law(streams())

@@ -41,6 +41,20 @@ def test_events_tell_a_word_as_it_becomes_known() -> None:
     }
 
 
+def test_a_word_to_which_nothing_can_be_added_is_told_with_its_piece() -> None:
+    """A tokenizer that has whole words only, as that of the embedded model."""
+    session = SttSession(profile(pieces=("<unk>", "<s>", "</s>", "<pad>", "▁one", "▁two")))
+    session.push(audio(60))
+    engine = Engine(session, [*[PAD] * 17, MARK, 4, 5, PAD, MARK])
+    said = [(engine.index, events) for _ in range(30) if (events := engine.run(1))]
+    one, two = Word("one", 0.96, 1.04, 0.5), Word("two", 1.04, 1.28, 0.5)
+    assert dict(said) == {
+        18: [Token("one", near(0.96)), WordStarted("one", near(0.96), near(0.5))],
+        19: [WordEnded(*approx(one)), Token(" two", near(1.04)), WordStarted("two", near(1.04), near(0.5))],
+        21: [WordEnded(*approx(two))],
+    }
+
+
 def test_adjacent_words_without_a_marker_are_two_words() -> None:
     (hello, you) = words(hear(track((17, [MARK, "▁hel", "lo", "▁you", PAD])), frames=60))
     assert (hello.text, you.text) == ("hello", "you")

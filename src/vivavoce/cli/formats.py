@@ -72,6 +72,8 @@ def fields(result: Result, style: Style) -> dict[str, Any]:
     }
     if style.vad:
         found["turns"] = [round(turn, 3) for turn in transcript.turns]
+        found["turns_started"] = [round(turn, 3) for turn in transcript.started]
+        found["turns_resumed"] = [round(turn, 3) for turn in transcript.resumed]
     return found
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vivavoce.core import Flushed, Token, TurnEnded, WordEnded
+from vivavoce.core import Flushed, Token, TurnEnded, WordStarted
 
-SETTLES = 1.8  # seconds after which a piece is settled even if nothing closed its word
+SETTLES = 1.8  # seconds after which a piece is settled though no word was told of, as where only text was asked for
 
 
 @dataclass
@@ -33,9 +33,7 @@ class LiveText:
             case Token(text, start):
                 self._pending.append(_Piece(text, start, now))
                 self.pieces, self.last = self.pieces + 1, now
-            case WordEnded(word):
-                self._settle(lambda piece: piece.start < word.stop)
-            case Flushed():
+            case WordStarted() | Flushed():  # all pieces so far are of words that will not change
                 self._settle(lambda _: True)
             case TurnEnded():
                 self._settle(lambda _: True)

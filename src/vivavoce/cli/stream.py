@@ -191,7 +191,8 @@ def _earlier(transcript: Transcript, silence: float) -> Transcript:
         return max(0.0, time - silence)
 
     words = (Word(word.text, at(word.start), at(word.stop), word.confidence) for word in transcript.words)
-    return Transcript(tuple(words), at(transcript.duration), tuple(map(at, transcript.turns)))
+    turns = (tuple(map(at, times)) for times in (transcript.turns, transcript.started, transcript.resumed))
+    return Transcript(tuple(words), at(transcript.duration), *turns)
 
 
 class Summary:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vivavoce import audio
-from vivavoce.core import FRAME_SECONDS, FRAME_SIZE, SAMPLE_RATE, Transcript, TurnEnded, Word, WordEnded
+from vivavoce.core import FRAME_SECONDS, FRAME_SIZE, SAMPLE_RATE, Transcript
+from vivavoce.session.draft import Draft
 
 from .backlog import Samples
 from .connect import connect
@@ -22,23 +23,16 @@ from .stream import SttStream
 
 
 @dataclass
-class Heard:
+class Heard(Draft):
     """What a stream told, as far as it has."""
 
-    words: list[Word] = field(default_factory=list)
-    turns: list[float] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
-    def add(self, event: ClientEvent) -> None:
-        if isinstance(event, WordEnded):
-            self.words.append(event.word)
-        elif isinstance(event, TurnEnded):
-            self.turns.append(event.time)
-        elif isinstance(event, Gap):
+    def add(self, event: object) -> None:
+        if isinstance(event, Gap):
             self.gaps.append(event)
-
-    def transcript(self, duration: float) -> Transcript:
-        return Transcript(tuple(self.words), duration, tuple(self.turns))
+        else:
+            super().add(event)
 
 
 def transcribe(url: str, path: str | PathLike[str], **options: Any) -> Transcript:

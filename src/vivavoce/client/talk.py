@@ -98,7 +98,7 @@ class Talk:
                 return replace(event, start=at(event.start))
             case core.WordEnded(word):
                 return core.WordEnded(replace(word, start=at(word.start), stop=at(word.stop)))
-            case core.Vad() | core.TurnEnded() | core.Healed():
+            case core.Vad() | core.TurnStarted() | core.TurnEnded() | core.TurnResumed() | core.Healed():
                 return replace(event, time=at(event.time))
         return event
 

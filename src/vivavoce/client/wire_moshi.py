@@ -16,6 +16,8 @@ from vivavoce.core import (
     Event,
     Flush,
     TurnEnded,
+    TurnResumed,
+    TurnStarted,
     UnsupportedError,
     Vad,
     WordStarted,
@@ -115,7 +117,7 @@ class MoshiWire:
         words, self._since_step = self._since_step, []
         found = self._turns.follow(self._steps * FRAME_SECONDS, pauses, words)
         shown = found if self._options.vad else found[1:]
-        return [event for event in shown if isinstance(event, TurnEnded | Vad)]
+        return [event for event in shown if isinstance(event, Vad | TurnStarted | TurnEnded | TurnResumed)]
 
     def _watched(self, heads: int) -> tuple[int, float]:
         head, threshold = self._options.vad_head, self._options.vad_threshold
@@ -126,8 +128,8 @@ class MoshiWire:
     def _started(self, text: str, start: float) -> list[Event]:
         events: list[Event] = [self._ended(start)] if self._word else []
         self._word = WordStarted(text, start, 1.0)
-        self._since_step.append(self._word)
         token = core.Token(f" {text}" if self._said else text, start)
+        self._since_step += [token, self._word]
         self._said = True
         return [*events, token, self._word]
 

@@ -87,6 +87,10 @@ def _read(message: Mapping[str, Any]) -> core.Event | Signal | None:
             return core.WordEnded(word)
         case "vad":
             return core.Vad(float(message["time"]), tuple(map(float, message["pauses"])))
+        case "vad_start":
+            return core.TurnStarted(float(message["time"]))
+        case "vad_resume":
+            return core.TurnResumed(float(message["time"]))
         case "vad_end":
             return core.TurnEnded(float(message.get("time", 0.0)))
         case "flushed":

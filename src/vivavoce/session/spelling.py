@@ -19,6 +19,8 @@ class Speller:
     def __init__(self, pieces: Sequence[str]) -> None:
         self._pieces = pieces
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        tokens = range(len(pieces))
+        self.whole_words = not any(self.prints(token) and not self.begins_word(token) for token in tokens)  # no others
 
     def prints(self, token: int) -> bool:
         """Whether the token is text: neither reserved nor beyond the tokenizer (a text head may be wider)."""

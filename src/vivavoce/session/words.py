@@ -101,6 +101,8 @@ class WordBuilder:
         text = self._speller.spell(token)
         self._growing.add(text, logprob)
         yield from self._give(text, time, logprob)
+        if self._speller.whole_words:  # nothing can be added to it
+            yield from self._finish_growing()
 
     def _give(self, text: str, time: int, logprob: float = 0.0) -> Iterator[Event]:
         if self._unread is None:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vivavoce.core import FRAME_RATE, TEXT_BOUNDARY, TEXT_PAD
+from vivavoce.core import FRAME_RATE, PAUSE_SECONDS, TEXT_BOUNDARY, TEXT_PAD
 
-HORIZONS = (0.5, 1.0, 2.0, 3.0)  # seconds, one for each VAD head (spec §3.6)
 IGNORE = -100  # cross-entropy's "no target here"
 
 Timed = tuple[int, float, float]  # piece id, start and stop in seconds
@@ -53,7 +52,7 @@ def pause_targets(words: Sequence[Timed], steps: int) -> NDArray[np.int64]:
     stops = np.array([w[2] for w in words] + [np.inf])
     following = np.searchsorted(stops, now, side="right")  # first word that has not stopped yet
     wait = np.maximum(starts[following] - now, 0)
-    horizons = np.array(HORIZONS)
+    horizons = np.array(PAUSE_SECONDS)
     speech = (wait[:, None] < horizons).astype(np.int64)
     unknown = now[:, None] + horizons > steps / FRAME_RATE
     return np.where((speech == 0) & unknown, IGNORE, speech)

@@ -133,6 +133,12 @@ def test_interim_text_grows_and_final_text_is_told_once(client: DeepgramClient, 
     assert all(first.start <= second.start for first, second in pairwise(words))
     interims = [result.channel.alternatives[0].transcript for result in live.results(final=False)]
     assert len(interims) >= len(WORDS)
+    final = ""
+    for message in live.heard:  # what was shown once is never shown otherwise
+        if message.type == "Results":
+            shown = f"{final} {message.channel.alternatives[0].transcript}".strip()
+            assert SAID.startswith(shown)
+            final = shown if message.is_final else final
     spans = [(result.start, result.duration) for result in live.results()]
     for (start, duration), (following, _) in pairwise(spans):
         assert following == pytest.approx(start + duration, abs=1e-4)  # finals lie one after another

@@ -43,7 +43,7 @@ def test_without_being_asked_it_tells_tokens_and_turns_only(url: str, digits: Sa
     with stream(url) as client:
         client.send(raw(np.concatenate([digits[:140_000], np.zeros(48_000, np.float32)])))
         client.control("eos")
-        assert set(types(client.until_type("end"))) == {"ready", "token", "vad_end", "end"}
+        assert set(types(client.until_type("end"))) == {"ready", "token", "vad_start", "vad_end", "end"}
 
 
 def test_no_cut_changes_a_word_not_even_within_a_sample(url: str, three_digits: Samples) -> None:

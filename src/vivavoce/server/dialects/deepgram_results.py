@@ -49,6 +49,8 @@ class Results:
         """The messages of one event."""
         match event:
             case WordStarted(text, start, confidence):
+                self._heard = max(self._heard, start)  # all words before it have been told
+                yield from self._settle()
                 self._open = Word(text, start, max(start, self._heard), confidence)
                 if self._asked.interim:
                     yield self._results([*self._words, self._open], self._heard, final=False)

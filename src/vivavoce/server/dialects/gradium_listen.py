@@ -12,6 +12,7 @@ from vivavoce.core import (
     FRAME_RATE,
     FRAME_SECONDS,
     FRAME_SIZE,
+    PAUSE_SECONDS,
     SAMPLE_RATE,
     Fault,
     Flushed,
@@ -31,7 +32,6 @@ from .opening import open_stream, options_of
 from .sound import Samples, Sound, sound
 from .wav import WavSound
 
-HORIZONS = (0.5, 1.0, 2.0, 3.0)  # seconds that the pause heads look ahead
 DELAYS = (7, 8, 10, 12, 14, 16, 20, 24, 36, 48)  # frames that Gradium's models can be told
 ANY = "any"  # language
 _FORMAT = re.compile(r"(pcm|ulaw|alaw)_(8000|16000|24000|48000)")
@@ -156,7 +156,7 @@ class Conversation:
 
     async def _step(self, time: float, pauses: Sequence[float]) -> None:
         """A model without heads never hears a pause; clients read the third of four."""
-        heard = zip(HORIZONS, pauses or (0.0,) * len(HORIZONS))
+        heard = zip(PAUSE_SECONDS, pauses or (0.0,) * len(PAUSE_SECONDS))
         vad = [{"horizon_s": horizon, "inactivity_prob": pause} for horizon, pause in heard]
         step, self._steps = self._steps, self._steps + 1
         await self._say("step", vad=vad, step_idx=step, step_duration_s=FRAME_SECONDS, total_duration_s=time)

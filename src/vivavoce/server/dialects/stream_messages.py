@@ -8,7 +8,20 @@ from typing import Any
 
 import msgspec
 
-from vivavoce.core import Event, Flushed, Healed, StreamError, Token, TurnEnded, Vad, Word, WordEnded, WordStarted
+from vivavoce.core import (
+    Event,
+    Flushed,
+    Healed,
+    StreamError,
+    Token,
+    TurnEnded,
+    TurnResumed,
+    TurnStarted,
+    Vad,
+    Word,
+    WordEnded,
+    WordStarted,
+)
 
 from ..errors import body
 from .msgpack import invalid
@@ -87,8 +100,12 @@ def event(event: Event, asked: Wishes) -> dict[str, object] | None:
             return {"type": "word_start", "text": text, "start": _time(start), "confidence": round(confidence, 4)}
         case WordEnded(word) if asked.words:
             return {"type": "word", **word_map(word)}
+        case TurnStarted(time):
+            return {"type": "vad_start", "time": _time(time)}
         case TurnEnded(time):
             return {"type": "vad_end", "time": _time(time)}
+        case TurnResumed(time):
+            return {"type": "vad_resume", "time": _time(time)}
         case Flushed(id):
             return {"type": "flushed", "id": id}
         case Healed(time, silent):

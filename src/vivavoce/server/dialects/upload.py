@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from vivavoce import audio
-from vivavoce.core import Event, Fault, InvalidAudioError, Refused, Transcript, TurnEnded, Vad, WordEnded, seconds
+from vivavoce.core import Event, Fault, InvalidAudioError, Refused, Transcript, Vad, seconds
 from vivavoce.runtime import Runtime, Stream, StreamOptions
+from vivavoce.session.draft import Draft
 
 from ..gate import Admitted
 from ..journal import Journal
@@ -37,10 +38,11 @@ class Heard:
 
     @property
     def transcript(self) -> Transcript:
-        """Its words, and where turns end."""
-        words = tuple(event.word for event in self.events if isinstance(event, WordEnded))
-        turns = tuple(event.time for event in self.events if isinstance(event, TurnEnded))
-        return Transcript(words, self.seconds, turns)
+        """Its words and turns."""
+        draft = Draft()
+        for event in self.events:
+            draft.add(event)
+        return draft.transcript(self.seconds)
 
 
 def refuse_form(request: Request) -> None:

@@ -31,7 +31,7 @@ export class Transcript {
     root.addEventListener("click", ({ target }) => this.#pick(target));
   }
 
-  /** A word has begun; what it becomes is not sure yet. */
+  /** A word whose text is final and whose end is not known yet. */
   begin({ text, start }) {
     this.#settle();
     this.#pending = document.createElement("span");
@@ -42,7 +42,7 @@ export class Transcript {
     this.#follow();
   }
 
-  /** A word is final. */
+  /** A word and its end. */
   add(word) {
     this.#settle();
     const element = document.createElement(this.picked ? "button" : "span");

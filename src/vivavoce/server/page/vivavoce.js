@@ -269,8 +269,9 @@ function pcm16(samples) {
 }
 
 /**
- * `for await (const event of stream)`: the server's messages of docs/protocols.md (token, word_start, word, vad, vad_end,
- * flushed, healed, error), and connected, disconnected, gap, dropped. Iteration throws the StreamError that ended it early.
+ * `for await (const event of stream)`: the server's messages of docs/protocols.md (token, word_start, word, vad, vad_start,
+ * vad_end, vad_resume, flushed, healed, error), and connected, disconnected, gap, dropped. Iteration throws the
+ * StreamError that ended it early.
  */
 class SttStream {
   session = null; // the server's name for it
