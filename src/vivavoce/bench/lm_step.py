@@ -83,8 +83,10 @@ def compare_lm(
     lm = random_models(shape, dtype)[1]
     for way in ways:
         stepper = _stepper(lm, way, max(batches), threads)
+        torch.set_num_threads(1 if FORMATS[way] else threads)  # as engine/pool.py has it
         for batch in batches:
             yield LmRow(way, batch, *_medians(_our_step(lm, stepper, batch), steps), best.get(batch))
+        torch.set_num_threads(threads)
         del stepper
         gc.collect()
 

@@ -23,12 +23,14 @@ from ..checkpoints.random import random_models
 from ..checkpoints.random_tts import TTS_SHAPES
 from ..core import FRAME_SIZE
 from ..engine import SttEngine
+from ..engine.pool import resting
 from ..nn.lm import Lm
 from ..nn.mimi import Mimi
 from .peer import moshi_info as moshi_info
 from .step_tts import speaking_steps
 
 SHAPES = (*STT_SHAPES, *TTS_SHAPES)
+SETTLE = 0.02  # seconds in which the threads of the peer's PyTorch give up waiting for more
 Step = Callable[[], object]
 OurStep = Callable[[int], Step]  # for a batch size
 TheirStep = Callable[[int, ExitStack], Step]
@@ -80,6 +82,7 @@ def _medians(ours: Callable[[], object], theirs: Callable[[], object] | None, st
         mine.append(_milliseconds(ours))
         if theirs:
             others.append(_milliseconds(theirs))
+            time.sleep(SETTLE)
     return statistics.median(mine), statistics.median(others) if others else None
 
 
@@ -134,7 +137,12 @@ def _our_step(mimi: Mimi, lm: Lm, packed: str | None, batch: int) -> Callable[[]
     engine._codec.position.fill_(mimi.config.context)
     rng = np.random.default_rng(0)
     frames = {slot: (rng.standard_normal(FRAME_SIZE) * 0.1).astype(np.float32) for slot in range(batch)}
-    return lambda: engine.step(frames)
+
+    def step() -> object:
+        with resting(engine):
+            return engine.step(frames)
+
+    return step
 
 
 def _their_step(models: tuple[Any, Any], batch: int, stack: ExitStack) -> Callable[[], object]:

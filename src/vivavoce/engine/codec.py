@@ -104,17 +104,17 @@ class PlainDecoder:
         self._state.reset(slot)
 
 
-def fastest_encoder(mimi: Mimi, slots: int, frames: int, *, rounded: bool = False) -> Encoder:
+def fastest_encoder(mimi: Mimi, slots: int, frames: int, format: Format = Format.FLOAT32) -> Encoder:
     """Native code where it can be, with at most as many threads as PyTorch uses.
 
-    `rounded`: weights and what meets them in bf16, but for the choice of codes, which is exact of what is then heard.
+    `format` of weights and what meets them: FLOAT32, BFLOAT16, or INT8, where convolutions of single streams are bf16.
+    The choice of codes is exact of what is then heard.
     """
     kernels = library() if can_code(mimi) else None
     if kernels is None:
         return PlainEncoder(mimi, slots, frames)
     threads = _threads(mimi.encoder, mimi.encoder_transformer, mimi.quantizer)
-    precision = Precision(*[Format.BFLOAT16 if rounded else Format.FLOAT32] * 2)
-    return NativeEncoder(kernels, mimi, slots, frames, precision, threads)
+    return NativeEncoder(kernels, mimi, slots, frames, Precision(format, format), threads)
 
 
 def fastest_decoder(mimi: Mimi, slots: int, frames: int) -> Decoder:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from .stt import SttEngine
@@ -17,3 +20,14 @@ def rest(engine: SttEngine | TtsEngine) -> None:
     """
     if engine.native:
         torch.set_num_threads(1)
+
+
+@contextmanager
+def resting(engine: SttEngine | TtsEngine) -> Iterator[None]:
+    """The same for a while, where a process does other things too."""
+    threads = torch.get_num_threads()
+    rest(engine)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

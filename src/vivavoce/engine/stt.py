@@ -24,6 +24,7 @@ from vivavoce.nn.sampling import choose
 
 from .codec import EncoderOf, fastest_encoder
 from .kernels.lm import NativeLm
+from .kernels.packing import Format
 from .kernels.release import let_go
 from .snapshot import Snapshot
 from .stepper import StepperOf, fastest
@@ -79,7 +80,7 @@ class SttEngine:
     def fastest(cls, mimi: Mimi, lm: Lm, slots: int, packed: str | None = None) -> SttEngine:
         """The engine for the device that the model is on: captured graphs on a GPU that has the kernels for them.
 
-        `packed` as `stepper.fastest` has it. On a CPU the codec is in bf16 where the LM is not in fp32, packed or not.
+        `packed` as `stepper.fastest` has it. On a CPU the codec is in bf16 where the LM is, in int8 where that is packed.
         """
         if lm.embeddings.device.type == "cuda" and not packed:
             from .gpu.support import reason_against
@@ -89,8 +90,8 @@ class SttEngine:
 
                 return GraphedEngine(mimi, lm, slots)
             logger.warning("PyTorch steps the model on this GPU, without captured graphs: %s", reason)
-        rounded = lm.embeddings.dtype != torch.float32
-        return cls(mimi, lm, slots, partial(fastest, packed=packed), partial(fastest_encoder, rounded=rounded))
+        codec = Format.FLOAT32 if lm.embeddings.dtype == torch.float32 else Format.INT8 if packed else Format.BFLOAT16
+        return cls(mimi, lm, slots, partial(fastest, packed=packed), partial(fastest_encoder, format=codec))
 
     def let_go(self) -> None:
         """The model is this engine's alone: what native code has packed is not kept a second time."""

@@ -48,10 +48,8 @@ static inline int exact_best(const Book& book, const float* scores, int count, c
 }
 
 // How far a row of inputs may be from the numbers that it was packed from.
-static inline float packing_error(const Matrix& w, const float* r, const float* scale) {
-    if (w.format == FLOAT32) return 0;
-    if (w.format == BFLOAT16) return __builtin_sqrtf(dot(r, r, w.inputs)) / 256;
-    return *scale * __builtin_sqrtf((float)w.inputs);
+static inline float packing_error(const Matrix& w, const float* r) {
+    return w.format == FLOAT32 ? 0 : __builtin_sqrtf(dot(r, r, w.inputs)) / 256;
 }
 
 // Rows of latents, packed, to codes [frames][codebooks].
@@ -75,7 +73,7 @@ static void quantise(const CodecStepping& step, const Quantiser& quantiser, cons
         });
         for (int row = my.from; row < my.to; row++) {
             float* r = work.wide + (int64_t)row * work.widest + (q > 0) * width;
-            const float off = packing_error(book.w, r, work.scales + row);
+            const float off = packing_error(book.w, r);
             const int code = exact_best(book, scores + (int64_t)row * book.w.outputs, quantiser.bins, r, width, off);
             step.call.codes[(int64_t)row * count + q] = code;
             const float* entry = book.entries + (int64_t)code * width;

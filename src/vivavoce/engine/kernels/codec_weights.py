@@ -227,18 +227,12 @@ def _book(weights: Weights, entries: Tensor) -> structures.Book:
     """entries [bins, width]."""
     halves = entries.square().sum(1) / 2
     halves = F.pad(halves, (0, -len(halves) % CHANNELS), value=torch.inf)
-    rounded = float(_rounding(entries, weights.format).max())
+    kind = min(weights.format, Format.BFLOAT16)  # bytes would leave too many to score again
+    rounded = 0.0 if kind is Format.FLOAT32 else float((entries - entries.bfloat16().float()).norm(dim=1).max())
     longest = float(entries.norm(dim=1).max()) + rounded
-    return structures.Book(weights.matrix(entries), weights.table(entries), weights.table(halves), rounded, longest)
-
-
-def _rounding(entries: Tensor, format: Format) -> Tensor:
-    """How far each entry may be from what is kept of it, [bins]."""
-    if format is Format.FLOAT32:
-        return entries.new_zeros(len(entries))
-    if format is Format.BFLOAT16:
-        return (entries - entries.bfloat16().float()).norm(dim=1)
-    return entries.abs().amax(1) * (entries.shape[1] ** 0.5 / 254)
+    return structures.Book(
+        weights.matrix(entries, kind), weights.table(entries), weights.table(halves), rounded, longest
+    )
 
 
 def _wide(weight: Tensor) -> Tensor:
