@@ -107,7 +107,7 @@ class PlainDecoder:
 def fastest_encoder(mimi: Mimi, slots: int, frames: int, format: Format = Format.FLOAT32) -> Encoder:
     """Native code where it can be, with at most as many threads as PyTorch uses.
 
-    `format` of weights and what meets them: FLOAT32, BFLOAT16, or INT8, where convolutions of single streams are bf16.
+    `format` of weights and what meets them: FLOAT32, BFLOAT16, or INT8, where what a stream convolves alone is bf16.
     The choice of codes is exact of what is then heard.
     """
     kernels = library() if can_code(mimi) else None
