@@ -80,7 +80,7 @@ class SttEngine:
     def fastest(cls, mimi: Mimi, lm: Lm, slots: int, packed: str | None = None) -> SttEngine:
         """The engine for the device that the model is on: captured graphs on a GPU that has the kernels for them.
 
-        `packed` as `stepper.fastest` has it. On a CPU the codec is in bf16 where the LM is, in int8 where that is packed.
+        `packed` as `stepper.fastest` has it. On a CPU the codec is bf16 where the LM is, int8 where that is packed.
         """
         if lm.embeddings.device.type == "cuda" and not packed:
             from .gpu.support import reason_against
