@@ -84,12 +84,11 @@ static void plain_tile(const Lines& w, int block, const Inputs& x, int row, Ahea
             for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, sums[m][b][p]);
 }
 
-// The same for INT4, in units of the row's scale: integers of 16 w within a group of inputs, floats over the groups.
 constexpr int32_t UPPER = (int32_t)0xF0F0F0F0;
 
+// The same for INT4, in units of the row's scale: integers of 16 w within a group of inputs, floats over the groups.
 template <int M, int NB>
-static void grouped_tile(const Lines& w, const float* scales, int block, const Inputs& x, int row, Ahead ahead,
-                         float* out) {
+static void grouped_tile(const Lines& w, const float* scales, int block, const Inputs& x, int row, Ahead ahead, float* out) {
     constexpr int steps = GROUP / 8;
     const int groups = w.steps / steps;
     const auto scale_of = [=](int b, int group, int p) {
@@ -100,7 +99,10 @@ static void grouped_tile(const Lines& w, const float* scales, int block, const I
         for (int b = 0; b < NB; b++)
             for (int p = 0; p < PARTS; p++) totals[m][b][p] = scale_of(b, groups, p);
     const uint8_t* line = w.data + block * w.block;
+    const int64_t next = (ahead.line - w.data) / w.block;
+    Ahead scales_ahead = {(const uint8_t*)scales + next * (groups + 1) * LINE, ahead.step, ahead.lines};
     for (int g = 0; g < groups; g++) {
+        scales_ahead.ask();
         Ints sums[M][NB][PARTS] = {};
         for (int k = 0; k < steps; k++, line += w.step) {
             ahead.ask();
