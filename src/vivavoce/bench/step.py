@@ -38,10 +38,11 @@ TheirStep = Callable[[int, ExitStack], Step]
 
 @dataclass(frozen=True)
 class Row:
-    """Medians of one batch size."""
+    """One batch size: medians, and the frame that 95 % of ours do not exceed."""
 
     batch: int
     ours_ms: float
+    ours_p95_ms: float
     peer_ms: float | None
 
     @property
@@ -61,7 +62,9 @@ def compare(shape: str, batches: Sequence[int], dtype: str, peer: bool = True, s
         ours = our_step(batch)
         with ExitStack() as stack:
             theirs = their_step(batch, stack) if their_step else None
-            yield Row(batch, *_medians(ours, theirs, steps))
+            mine, others = _times(ours, theirs, steps)
+            median = statistics.median(others) if others else None
+            yield Row(batch, statistics.median(mine), float(np.percentile(mine, 95)), median)
         del ours, theirs
         gc.collect()
 
@@ -72,7 +75,8 @@ def _hearing_steps(shape: str, dtype: torch.dtype, packed: str | None, peer: boo
     return ours, partial(_their_step, moshi_models(mimi, lm)) if peer else None
 
 
-def _medians(ours: Callable[[], object], theirs: Callable[[], object] | None, steps: int) -> tuple[float, float | None]:
+def _times(ours: Step, theirs: Step | None, steps: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of each."""
     for warm_up in (ours, theirs):
         for _ in range(2):
             if warm_up:
@@ -83,7 +87,7 @@ def _medians(ours: Callable[[], object], theirs: Callable[[], object] | None, st
         if theirs:
             others.append(_milliseconds(theirs))
             time.sleep(SETTLE)
-    return statistics.median(mine), statistics.median(others) if others else None
+    return mine, others
 
 
 def _milliseconds(step: Callable[[], object]) -> float:
@@ -97,7 +101,7 @@ def own_steps(
 ) -> Iterator[tuple[int, float]]:
     """(batch, median milliseconds of a whole frame at full context) of a model that hears, without a peer."""
     for batch in batches:
-        yield batch, _medians(_our_step(mimi, lm, packed, batch), None, steps)[0]
+        yield batch, statistics.median(_times(_our_step(mimi, lm, packed, batch), None, steps)[0])
         gc.collect()
 
 

@@ -25,9 +25,10 @@ def engine(
         str, typer.Option(help="Of the language model: float32, bfloat16; int8 or int4, where the peer has bfloat16.")
     ] = "float32",
     threads: THREADS = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Frames that are timed.")] = 9,
     as_json: AS_JSON = False,
 ) -> None:
-    """Milliseconds of one 80 ms frame (codec and language model), medians at full context."""
+    """Milliseconds of one 80 ms frame (codec and language model) at full context: median and 95th percentile."""
     import torch
 
     from vivavoce.bench.step import SHAPES, compare
@@ -39,11 +40,11 @@ def engine(
     batches, against = _sizes(batch), _has_peer(peer)
     torch.set_num_threads(threads)
     rows = []
-    for row in compare(shape, batches, dtype, against):
-        rows.append({"batch": row.batch, "ours_ms": row.ours_ms, "peer_ms": row.peer_ms, "ratio": row.ratio})
+    for row in compare(shape, batches, dtype, against, steps):
+        rows.append({**asdict(row), "ratio": row.ratio})
         if not as_json:
             theirs = f"   {peer} {row.peer_ms:8.1f} ms   ratio {row.ratio:.2f}" if row.peer_ms and row.ratio else ""
-            typer.echo(f"B={row.batch:<4} ours {row.ours_ms:8.1f} ms{theirs}")
+            typer.echo(f"B={row.batch:<4} ours {row.ours_ms:8.1f} ms   p95 {row.ours_p95_ms:8.1f} ms{theirs}")
     if as_json:
         typer.echo(json.dumps({"shape": shape, "dtype": dtype, "threads": threads, "peer": peer, "rows": rows}))
 
