@@ -24,6 +24,14 @@ MOST = int(os.environ.get("RAY_MAX_REPLICAS", "4"))
 GPUS = float(os.environ.get("RAY_GPUS", "0"))
 KEEPS = 600.0  # seconds for which the vault holds what nobody has renewed
 LOOKS = 1.0  # seconds between a replica's looks at whether it is to go
+GROWTH = {
+    "min_replicas": 0,
+    "initial_replicas": 1,
+    "max_replicas": MOST,
+    "target_ongoing_requests": max(1.0, 0.7 * SLOTS),
+    "upscale_delay_s": 2.0,
+    "downscale_delay_s": 60.0,
+}
 DRAINS = 35.0  # seconds: streams that cannot move may finish
 
 
@@ -63,14 +71,7 @@ class RayVault:
 
 @serve.deployment(
     max_ongoing_requests=SLOTS,  # a websocket is one request
-    autoscaling_config={
-        "min_replicas": 0,
-        "initial_replicas": 1,
-        "max_replicas": MOST,
-        "target_ongoing_requests": max(1.0, 0.7 * SLOTS),
-        "upscale_delay_s": 2.0,
-        "downscale_delay_s": 60.0,
-    },
+    autoscaling_config=GROWTH,
     graceful_shutdown_timeout_s=DRAINS,
     graceful_shutdown_wait_loop_s=0.5,
     health_check_period_s=5,

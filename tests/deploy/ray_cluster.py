@@ -1,5 +1,8 @@
 """Run by test_ray.py in a process of its own: a Ray cluster of this machine, live streams, and what may happen to them.
 
+    ray_cluster.py deaths     replicas and an engine die, go and come
+    ray_cluster.py growth     replicas come with the streams, from none, and go after them
+
 Prints one JSON object: what each stream heard, and how it went.
 """
 
@@ -9,13 +12,15 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 import psutil
 import ray
-from app import Vivavoce  # deploy/ray/app.py
+from app import GROWTH, Vivavoce  # deploy/ray/app.py
 from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.context import _get_global_client
@@ -73,7 +78,7 @@ async def speak(samples: Any, told: dict[str, Any]) -> None:
         await sending
 
 
-async def happen(events: list[str]) -> None:
+async def die(events: list[str]) -> None:
     """Between the frames: an engine dies, a replica dies, a replica is drained, another comes."""
     do = asyncio.to_thread
     await asyncio.sleep(3)
@@ -93,13 +98,23 @@ async def happen(events: list[str]) -> None:
     events.append("scaled up")
 
 
-async def main() -> dict[str, Any]:
+async def grow(events: list[str]) -> None:
+    """Nobody does anything: replicas are as many as the streams want."""
+    for count, what in (1, "one came"), (2, "another came"), (0, "none is left"):
+        await asyncio.to_thread(wait_for, count)
+        events.append(what)
+
+
+async def main(happen: Callable[[list[str]], Awaitable[None]], after: float) -> dict[str, Any]:
     once = audio.load(os.environ["EXAMPLE"])
     samples = np.tile(once, int(os.environ["LOOPS"]))
     streams = [{"words": [], "connections": [], "gaps": [], "error": None} for _ in range(STREAMS)]
     events: list[str] = []
-    happening = asyncio.create_task(happen(events))
-    results = await asyncio.gather(*(speak(samples, told) for told in streams), return_exceptions=True)
+    happening = asyncio.ensure_future(happen(events))
+    first = asyncio.create_task(speak(samples, streams[0]))
+    await asyncio.sleep(after)  # the others come later
+    speaking = (speak(samples, told) for told in streams[1:])
+    results = await asyncio.gather(first, *speaking, return_exceptions=True)
     for told, result in zip(streams, results, strict=True):
         told["error"] = None if result is None else repr(result)
     await happening
@@ -108,9 +123,14 @@ async def main() -> dict[str, Any]:
 
 ray.init(num_cpus=6, include_dashboard=False, logging_level="ERROR", log_to_driver=bool(os.environ.get("SHOW")))
 serve.start(http_options=HTTPOptions(host="127.0.0.1", port=PORT))
-scale(2)
-wait_for(2)
-result = asyncio.run(main())
+if sys.argv[1] == "deaths":
+    scale(2)
+    wait_for(2)
+    result = asyncio.run(main(die, 0))
+else:
+    quick = {"initial_replicas": 0, "downscale_delay_s": 4.0, "look_back_period_s": 4.0, "metrics_interval_s": 1.0}
+    serve.run(Vivavoce.options(autoscaling_config=GROWTH | quick).bind())
+    result = asyncio.run(main(grow, 12))
 serve.shutdown()
 ray.shutdown()
 print(json.dumps(result))

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,33 +19,48 @@ FILES = DEPLOY / "ray"
 LOOPS = 3  # of the recording, 35 s
 
 
-@pytest.mark.slow  # some two minutes
-def test_forty_live_streams_lose_no_word_whatever_happens_to_the_replicas() -> None:
-    """One replica's engine is killed, then the other replica; one is drained, and another comes."""
+def cluster(scene: str, streams: int, slots: int) -> dict[str, Any]:
+    """What ray_cluster.py tells: no stream has lost a word."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VIVAVOCE_", "RAY_"))}
     environment |= {
         "PYTHONPATH": os.pathsep.join([str(FILES), *sys.path]),
-        "STREAMS": "40",
-        "LOOPS": str(LOOPS),
+        "STREAMS": f"{streams}",
+        "LOOPS": f"{LOOPS}",
         "EXAMPLE": str(EXAMPLE),
         "PORT": str(free_port()),
-        "VIVAVOCE_SLOTS": "40",
+        "VIVAVOCE_SLOTS": f"{slots}",
         "VIVAVOCE_TTS_MODEL": "none",
         "VIVAVOCE_LOAD_LIMIT": "0",  # a slow machine is to be late, not to refuse
         "VIVAVOCE_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        "RAY_MAX_REPLICAS": "2",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    command = [sys.executable, str(Path(__file__).with_name("ray_cluster.py"))]
+    command = [sys.executable, str(Path(__file__).with_name("ray_cluster.py")), scene]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-5000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["events"] == ["engine killed", "replica killed", "scaled down", "scaled up"]
-    assert told["replicas"] == 2
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     for stream in told["streams"]:
         assert (stream["words"], stream["gaps"], stream["error"]) == (WORDS * LOOPS, [], None)
+    return told
+
+
+@pytest.mark.slow  # some two minutes
+def test_forty_live_streams_lose_no_word_whatever_happens_to_the_replicas() -> None:
+    """One replica's engine is killed, then the other replica; one is drained, and another comes."""
+    told = cluster("deaths", streams=40, slots=40)
+    assert told["events"] == ["engine killed", "replica killed", "scaled down", "scaled up"]
+    assert told["replicas"] == 2
     moved = [stream for stream in told["streams"] if len(stream["connections"]) > 1]
     assert moved and all(all(stream["connections"][1:]) for stream in moved), "each reconnection went on where it was"
+
+
+@pytest.mark.slow  # likewise
+def test_replicas_come_with_the_streams_from_none_and_go_after_them() -> None:
+    """Ray's own autoscaling with shorter delays: a first caller waits for a replica, six want two."""
+    told = cluster("growth", streams=6, slots=4)
+    assert told["events"] == ["one came", "another came", "none is left"]
+    assert told["replicas"] == 0
 
 
 def test_the_manifest_of_kuberay_serves_the_application() -> None:
