@@ -292,7 +292,8 @@ def test_models_that_the_kernels_do_not_know_are_stepped_by_pytorch() -> None:
 @pytest.mark.slow
 def test_nothing_is_read_or_written_out_of_bounds(kernels: Library, tmp_path: Path) -> None:
     """The kernels' own tests' shapes with the kernels under AddressSanitizer and UndefinedBehaviourSanitizer."""
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1", "-O1"]
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1", "-O1",
+             "-DEMULATE_TILES"]  # fmt: skip
     built = build.build(tmp_path, flags)
     runtime = subprocess.run(["c++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
     environment = {

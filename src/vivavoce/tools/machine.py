@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 GROUP = Path("/sys/fs/cgroup")  # of the container, where there is one
-# As Linux and macOS call them; the kernels have AVX-512 (VNNI, bf16), AVX2, and what a compiler makes of NEON.
+# As Linux and macOS call them; the kernels have AMX, AVX-512 (VNNI, bf16), AVX2, and what a compiler makes of NEON.
 SETS = {
     "AVX2": ("avx2",),
     "AVX-512": ("avx512f",),

@@ -1,4 +1,5 @@
 // What Python calls (library.py): which instruction sets this machine has, packing, and one step.
+#include "amx.h"
 #include "crew.h"
 #include "depformer.h"
 #include "packing.h"
@@ -11,6 +12,7 @@ DECLARE(plain)
 DECLARE(avx2)
 DECLARE(avx512)
 DECLARE(avx512_bf16)
+DECLARE(amx)
 
 namespace {
 struct Isa {
@@ -27,9 +29,13 @@ bool has_avx512() {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
 }
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+bool has_amx() { return has_avx512_bf16() && amx_is_granted(); }
 #endif
 
 const Isa ISAS[] = {  // the best first
+#ifdef WITH_amx
+    {"amx", vivavoce_pack_amx, vivavoce_step_amx, vivavoce_speak_amx, has_amx},
+#endif
 #ifdef WITH_avx512_bf16
     {"avx512_bf16", vivavoce_pack_avx512_bf16, vivavoce_step_avx512_bf16, vivavoce_speak_avx512_bf16, has_avx512_bf16},
 #endif

@@ -18,6 +18,7 @@ ISAS: dict[str, list[str]] = {  # the instruction sets of a processor's kind, ea
     "avx2": ["-mavx2", "-mfma"],
     "avx512": AVX512,
     "avx512_bf16": [*AVX512, "-mavx512bf16"],
+    "amx": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16"],
 }
 PARTS = ("abi", "codec_abi", "crew")  # compiled once; isa.cpp once for every instruction set
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wno-psabi", "-pthread"]

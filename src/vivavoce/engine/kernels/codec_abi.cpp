@@ -9,12 +9,16 @@ DECLARE(plain)
 DECLARE(avx2)
 DECLARE(avx512)
 DECLARE(avx512_bf16)
+DECLARE(amx)
 
 namespace {
 struct Tasks {
     Task encode, decode;
 };
 const Tasks TASKS[] = {  // in the order of abi.cpp
+#ifdef WITH_amx
+    {vivavoce_encode_amx, vivavoce_decode_amx},
+#endif
 #ifdef WITH_avx512_bf16
     {vivavoce_encode_avx512_bf16, vivavoce_decode_avx512_bf16},
 #endif

@@ -175,10 +175,18 @@ static void tile_of(int rows, int format, const Lines& w, const float* scales, i
     }
 }
 
+#if defined(__AMX_TILE__)
+#include "tiles.h"
+#include "tiled_product.h"
+#endif
+
 // Blocks `from` to `to` of all rows. `sink(row, block, blocks, values)` is given each row's part of a tile; it always gets
 // an even block with the odd one after it when `from` and `to` are even.
 template <class Sink>
 static void product(const Matrix& w, const Inputs& x, int rows, int from, int to, Sink sink) {
+#if defined(__AMX_TILE__)
+    if (w.format != FLOAT32) return tiled_product(w, x, rows, from, to, sink);
+#endif
     const int most = w.format == INT4 ? ROWS - 1 : ROWS;  // halves of bytes take registers of their own
     const int steps = w.inputs / inputs_of_a_step(w.format), passes = (rows + most - 1) / most;
     const Lines lines = {w.data, (int64_t)steps * LINE, LINE, steps};
