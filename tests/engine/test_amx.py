@@ -92,6 +92,7 @@ def test_the_library_that_users_get_has_the_instructions(kernels: Library) -> No
     products = {f"tmm{sums},tmm{rows},tmm{rows + 1}" for sums in range(4) for rows in (4, 6)}
     assert {operands for name, operands in told if name == "tdpbsud"} == products
     assert {operands for name, operands in told if name == "tdpbf16ps"} == products
+    assert {operands for name, operands in told if name == "tdpbusd"} == {"tmm0,tmm4,tmm5"}
     assert {name for name, _ in told} == {
-        "ldtilecfg", "tilerelease", "tilezero", "tileloadd", "tilestored", "tdpbsud", "tdpbf16ps"
+        "ldtilecfg", "tilerelease", "tilezero", "tileloadd", "tilestored", "tdpbsud", "tdpbusd", "tdpbf16ps"
     }  # fmt: skip
