@@ -9,6 +9,10 @@
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
+#if defined(__AMX_INT8__) && defined(__AMX_BF16__)
+#include "../src/vivavoce/engine/kernels/amx.h"
+#include "../src/vivavoce/engine/kernels/tiles.h"
+#endif
 
 namespace {
 constexpr long TURNS = 1000000, TRIES = 60, SIZE = 1L << 29;
@@ -43,6 +47,24 @@ template <class Work> double fastest(Work work) {
         printf("%-8s %6.0f billion products a second\n", name, 2.0 * TURNS * 12 * of_an_instruction / seconds / 1e9); \
     }
 #endif
+
+#if defined(__AMX_INT8__) && defined(__AMX_BF16__)
+// `add` adds to each of tiles 0 to 3 a product of tiles 4 and 5.
+template <class Add> void tiles(const char* name, int of_an_instruction, Add add) {
+    const double seconds = fastest([=](int) {
+        TileShapes shapes;
+        for (int tile = 0; tile < 6; tile++) shapes.rows[tile] = 16, shapes.bytes[tile] = 64;
+        alignas(64) uint16_t ones[16 * 32];
+        for (auto& one : ones) one = 0x3f80;  // of bfloat16; not zeros, which may cost less
+        configure_tiles(shapes);
+        load_tile<4>(ones, 64);
+        load_tile<5>(ones, 64);
+        for (long i = 0; i < TURNS; i++) add();
+        release_tiles();
+    });
+    printf("%-8s %6.0f billion products a second\n", name, 2.0 * TURNS * 4 * of_an_instruction / seconds / 1e9);
+}
+#endif
 }  // namespace
 
 int main() {
@@ -53,6 +75,17 @@ int main() {
 #endif
 #if defined(__AVX512VNNI__)
     PRODUCTS("int8", "vpdpbusd", 64)
+#endif
+#if defined(__AMX_INT8__) && defined(__AMX_BF16__)
+    if (amx_is_granted()) {
+        tiles("bf16 AMX", 16 * 16 * 32, [] {
+            add_bfloat16<0, 4, 5>(), add_bfloat16<1, 4, 5>(), add_bfloat16<2, 4, 5>(), add_bfloat16<3, 4, 5>();
+        });
+        tiles("int8 AMX", 16 * 16 * 64, [] {
+            add_signed_unsigned<0, 4, 5>(), add_signed_unsigned<1, 4, 5>();
+            add_signed_unsigned<2, 4, 5>(), add_signed_unsigned<3, 4, 5>();
+        });
+    }
 #endif
     char* memory = (char*)mmap(nullptr, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     madvise(memory, SIZE, MADV_HUGEPAGE);

@@ -117,6 +117,7 @@ static void tiles_of_groups(const Lines& w, const float* scales, int block, cons
             add_unsigned_signed<0, INPUTS, WEIGHTS>();
             store_tile<0>(sums[g % 2], LINE);
             ahead.ask();
+            if (ahead.lines) __builtin_prefetch(scales + ((int64_t)(block + 1) * (groups + 1) + g) * CHANNELS, 0, 2);
         }
         if (g + 1 < groups) widen_group(line += GROUP_LINES * LINE, weights[(g + 1) % 2]);
         if (g == 0) continue;
