@@ -37,7 +37,15 @@ def test_it_takes_a_real_model_and_shows_a_table() -> None:
     assert done.returncode == 0, done.stderr
     head, row = done.stdout.splitlines()
     assert head.startswith("dialect")
-    assert row.split()[:2] == ["moshi", "2"]
+    assert row.split()[:3] == ["moshi", "1", "2"]
+
+
+def test_workers_are_accounted_for_beside_the_main_process() -> None:
+    done = path("--streams", "8", "--workers", "2", "--dialect", "stream", "--json", "--seconds", "3")
+    assert done.returncode == 0, done.stderr
+    [row] = told(done)["rows"]
+    assert (row["workers"], row["answered"]) == (2, row["asked"])
+    assert row["server_ms"] > row["main_ms"] >= 0
 
 
 def test_a_stream_that_is_not_let_in_is_a_clear_failure() -> None:
@@ -46,7 +54,9 @@ def test_a_stream_that_is_not_let_in_is_a_clear_failure() -> None:
     assert "stream 2 was not let in: HTTP/1.1 503" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--streams", "0"], ["--streams", "many"], ["--dialect", "deepgram"]])
+@pytest.mark.parametrize(
+    "arguments", [["--streams", "0"], ["--streams", "many"], ["--workers", "0"], ["--dialect", "deepgram"]]
+)
 def test_what_cannot_be_measured_is_wrong_usage(arguments: list[str]) -> None:
     assert path(*arguments).returncode == 2
 

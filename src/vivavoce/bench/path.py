@@ -1,4 +1,4 @@
-"""The path around the step: what a live stream costs the server's own process, and how much later its answers come."""
+"""The path around the step: what a live stream costs the server's processes, and how much later its answers come."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Row:
     dialect: str
     streams: int
     seconds: float
-    server_ms: float  # the server's process
+    workers: int  # that serve the connections
+    server_ms: float  # the server's process, or its main process and its workers
+    main_ms: float  # the main process alone, which is all where there is one worker
     engine_ms: float  # the engine's
     clients_ms: float  # the crowd's
     cores: float  # that all three kept busy
@@ -47,26 +49,38 @@ def measure(target: Target, server: int, clip: Clip, dialect: str, streams: int,
     """
     before = _empty(target)
     engine = int(before.status["engines"][0]["pid"])
-    told = list[tuple[float, float, float, float]]()
+    workers = [int(worker["pid"]) for worker in before.status.get("workers", [])]
+    told = list[tuple[float, ...]]()
 
     def mark() -> None:
-        told.append((time.perf_counter(), cpu_seconds(server), cpu_seconds(engine), time.process_time()))
+        main, fronts = cpu_seconds(server), sum(map(cpu_seconds, workers))
+        told.append((time.perf_counter(), main, fronts, cpu_seconds(engine), time.process_time()))
 
     with Crowd(target.service.url, TONGUES[dialect](), clip.samples, streams) as crowd:
         heard = crowd.speak(seconds, warm_up, mark)
     wall, *costs = (end - begin for begin, end in zip(*told, strict=True))
-    return _row(dialect, streams, seconds, wall, costs, heard, steps_between(before, target.account_now()))
+    steps = steps_between(before, target.account_now())
+    return _row(dialect, streams, seconds, max(1, len(workers)), wall, costs, heard, steps)
 
 
 def _row(
-    dialect: str, streams: int, seconds: float, wall: float, costs: list[float], heard: Heard, steps: Steps | None
+    dialect: str,
+    streams: int,
+    seconds: float,
+    workers: int,
+    wall: float,
+    costs: list[float],
+    heard: Heard,
+    steps: Steps | None,
 ) -> Row:
-    server, engine, clients = (1000 * cost / (streams * wall) for cost in costs)
+    main, fronts, engine, clients = (1000 * cost / (streams * wall) for cost in costs)
     return Row(
         dialect,
         streams,
         seconds,
-        server,
+        workers,
+        main + fronts,
+        main,
         engine,
         clients,
         sum(costs) / wall,

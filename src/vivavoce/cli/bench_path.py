@@ -22,6 +22,7 @@ def path(
         list[str] | None, typer.Argument(metavar="[-- OPTIONS OF SERVE]", help="Such as --model none of your own.")
     ] = None,
     streams: Annotated[str, typer.Option(help="Live streams at once, with commas between.")] = "64,500",
+    workers: Annotated[str, typer.Option(help="The server's workers, with commas between.")] = "1",
     seconds: Annotated[float, typer.Option(min=1, help="Measured, of each load.")] = 10.0,
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds of each load that are not measured.")] = 2.0,
     dialect: Annotated[str, typer.Option(help="stream (/v1/stream), moshi, or both with a comma.")] = "stream,moshi",
@@ -42,41 +43,45 @@ def path(
     dialects = dialect.split(",")
     if unknown := [name for name in dialects if name not in TONGUES]:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(TONGUES)}", param_hint="--dialect")
-    loads, spoken = _loads(streams), clip.load()
+    loads, fronts, spoken = _counts(streams, "--streams"), _counts(workers, "--workers"), clip.load()
     rows: list[Row] = []
     options = ["--model", "null", "--slots", str(max(loads)), "--load-limit", "0", "--tts-model", "none"]
-    with ServerProcess([*options, *(serve or [])]) as server:
-        server.wait_listening(READY)
-        wait_ready(server.url, READY, server)
-        goal = target(Service(server.url))
-        for name in dialects:
-            for load in loads:
-                rows.append(measure(goal, server.pid, spoken, name, load, seconds, warm_up))
-                if not as_json:
-                    _show(rows[-1], first=len(rows) == 1)
-        server.stop()
+    for count in fronts:
+        with ServerProcess([*options, "--workers", str(count), *(serve or [])]) as server:
+            server.wait_listening(READY)
+            wait_ready(server.url, READY, server)
+            goal = target(Service(server.url))
+            for name in dialects:
+                for load in loads:
+                    rows.append(measure(goal, server.pid, spoken, name, load, seconds, warm_up))
+                    if not as_json:
+                        _show(rows[-1], first=len(rows) == 1)
+            server.stop()
     if as_json:
         typer.echo(json.dumps({"rows": [asdict(row) for row in rows]}, indent=2, allow_nan=False))
     return ExitCode.OK if all(row.passed for row in rows) else ExitCode.FAILURE
 
 
-def _loads(streams: str) -> list[int]:
+def _counts(text: str, hint: str) -> list[int]:
     try:
-        loads = [int(load) for load in streams.split(",")]
+        counts = [int(count) for count in text.split(",")]
     except ValueError:
-        loads = []
-    if not loads or min(loads) < 1:
-        raise typer.BadParameter(f"{streams!r} is not a list such as 64,500", param_hint="--streams")
-    return loads
+        counts = []
+    if not counts or min(counts) < 1:
+        example = {"--streams": "64,500", "--workers": "1,2"}[hint]
+        raise typer.BadParameter(f"{text!r} is not a list such as {example}", param_hint=hint)
+    return counts
 
 
 def _show(row: Row, first: bool) -> None:
     if first:
         typer.echo(
-            "dialect  streams  server ms/s  engine ms/s  clients ms/s  cores  answer p50, p99, max ms  late p99 ms"
+            "dialect  workers  streams  server ms/s  of it main  engine ms/s  clients ms/s  cores"
+            "  answer p50, p99, max ms  late p99 ms"
         )
     typer.echo(
-        f"{row.dialect:8} {row.streams:7}  {row.server_ms:11.3f}  {row.engine_ms:11.3f}  {row.clients_ms:12.3f}"
+        f"{row.dialect:8} {row.workers:7}  {row.streams:7}  {row.server_ms:11.3f}  {row.main_ms:10.3f}"
+        f"  {row.engine_ms:11.3f}  {row.clients_ms:12.3f}"
         f"  {row.cores:5.2f}  {_times(row.answer):>23}  {_milliseconds(row.late.p99 if row.late else None):>11}"
     )
     if not row.passed:

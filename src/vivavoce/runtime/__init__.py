@@ -2,6 +2,9 @@
 
 from vivavoce.settings.limits import Limits
 
+from .distant import Share, share_of
+from .hub import Hub
+from .message import Spec
 from .messages import EngineSpec, ModelInfo
 from .metrics import Metrics
 from .options import SpeechOptions, StreamOptions
@@ -14,6 +17,6 @@ from .vault import Vault
 
 AnyRuntime = Runtime | SpeechRuntime
 __all__ = [
-    "AnyRuntime", "EngineSpec", "Limits", "Metrics", "ModelInfo", "Runtime", "SpeechInfo", "SpeechOptions",
-    "SpeechRuntime", "SpeechSpec", "SpeechStream", "Stream", "StreamOptions", "Vault",
+    "AnyRuntime", "EngineSpec", "Hub", "Limits", "Metrics", "ModelInfo", "Runtime", "Share", "Spec", "SpeechInfo",
+    "SpeechOptions", "SpeechRuntime", "SpeechSpec", "SpeechStream", "Stream", "StreamOptions", "Vault", "share_of",
 ]  # fmt: skip

@@ -42,6 +42,8 @@ class EngineProcess:
     What a process told before it was killed may be lost, and nothing of it arrives afterwards.
     """
 
+    for_all = True  # its streams are all of this process
+
     def __init__(self, process: Process, line: Line, stall_seconds: float, hear: Callable[[FromEngine], None]) -> None:
         self.pid = process.pid
         self.reason = ""  # why it ended, where more is known than its exit code
@@ -49,7 +51,7 @@ class EngineProcess:
         self.steps = 0
         self._process, self._line, self._hear = process, line, hear
         self._line.hear, self._line.garbled = self._take, self._garbled
-        self._watchdog = Watchdog(stall_seconds, self._stalled)
+        self._watchdog = Watchdog(stall_seconds, self.stall)
         self._ready: asyncio.Future[Ready | ReadyToSpeak] = asyncio.get_running_loop().create_future()
         self._log = asyncio.create_task(self._repeat_log())
         self._ended = asyncio.create_task(self._end())
@@ -90,6 +92,13 @@ class EngineProcess:
         self._line.send_frame(stream, samples, afresh)
         self._watchdog.expect(stream)
 
+    def forward(self, parcel: bytes | bytearray | memoryview, audio: bytes | memoryview = b"") -> None:
+        """What others have packed, at once; whether it is answered is theirs to watch (`stall`)."""
+        self._line.forward(parcel, audio)
+
+    def trial_over(self) -> None:
+        """All streams are of this process: nobody else waits for it."""
+
     def owes(self, stream: int) -> int:
         """Answers that have not come, also when none will any more."""
         return self._watchdog.due(stream)
@@ -109,6 +118,11 @@ class EngineProcess:
         self._mute()
         self._end_process(reason)
         await self.gone()
+
+    def stall(self, seconds: float) -> None:
+        """It owes answers and has not given any for so long: it is ended."""
+        self.stalled = True
+        self._end_process(f"it did not answer for {seconds:.1f} s")
 
     def _end_process(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -144,10 +158,6 @@ class EngineProcess:
                 level, _, said = text.partition(" ")
                 log.log(*((_LEVELS[level], "%s", said) if level in _LEVELS else (logging.WARNING, "%s", text)))
             rest = rest[-4096:]
-
-    def _stalled(self, seconds: float) -> None:
-        self.stalled = True
-        self._end_process(f"it did not answer for {seconds:.1f} s")
 
     async def _end(self) -> str:
         code = await self._process.wait()

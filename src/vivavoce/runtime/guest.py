@@ -12,9 +12,9 @@ from vivavoce.core import StreamError
 from vivavoce.settings.limits import Limits
 
 from .backlog import Backlog
-from .engine_process import EngineProcess
 from .messages import Close
 from .patience import Patience
+from .seam import Engine
 
 E = TypeVar("E")
 
@@ -35,7 +35,7 @@ class Guest(ABC, Generic[E]):
         self.begun = asyncio.get_running_loop().time()  # the first that came of the caller, once something has
         self.backlog = Backlog[E](limits.event_backlog, resumable)
         self.patience = Patience(limits, fail, awaited)
-        self._engine: EngineProcess | None = None
+        self._engine: Engine | None = None
         self._room = asyncio.Event()
 
     @property
@@ -79,7 +79,7 @@ class Guest(ABC, Generic[E]):
     # --- the engine's side ---
 
     @abstractmethod
-    def enter(self, engine: EngineProcess, number: int, slot: int) -> None:
+    def enter(self, engine: Engine, number: int, slot: int) -> None:
         """Begin, or go on where the newest answer left off: what was not answered is sent again."""
 
     def leave(self) -> None:

@@ -11,12 +11,15 @@ from typing import Any, Generic, Literal, TypeVar
 from vivavoce.core import ExitCode, Fault, StreamError, VivavoceError
 from vivavoce.settings.limits import Limits
 
-from .engine_process import EngineProcess
+from .distant import DistantSupervisor, Share
 from .guest import Guest
-from .message import Info, Spec
+from .message import Info, Message, Spec
 from .messages import FromEngine, Lost, Malformed
 from .metrics import Kind, Metrics
 from .pace import Pace
+from .seam import Engine
+from .shared_messages import Denied, Evict, ForAll, Given, Occupied
+from .shared_slots import SharedSlots
 from .slots import Slots
 from .supervisor import Supervisor
 from .tally import Tally
@@ -33,19 +36,25 @@ class Host(Generic[G, I]):
     """For one event loop. Streams do not notice when the engine ends: another one is begun, and each goes on where it
     was. A stream that is opened while that happens waits, as far as its queue holds what comes."""
 
-    def __init__(self, spec: Spec, limits: Limits, metrics: Metrics, name: str, kind: Kind) -> None:
+    def __init__(
+        self, spec: Spec, limits: Limits, metrics: Metrics, name: str, kind: Kind, share: Share | None = None
+    ) -> None:
+        """`share`: this process is one of several workers, and the engine is the main process's."""
         self.spec, self.limits, self.name = spec, limits, name
         self.error: str | None = None  # why the engine is broken
         self._exit_code = ExitCode.FAILURE  # of a command that cannot do without it
         self.info: I | None = None
         self.slots = spec.slots
         self.restarts = 0
-        self._metrics = metrics.module(name, kind)
+        self._metrics = metrics.module(name, kind, steps=share is None)
         self._pace = Pace(limits.load_limit)
         self._guests = dict[str, G]()  # by id: whoever can still be read or resumed
         self._tallies = dict[str, Tally]()
-        self._slots = Slots[G](spec.slots, self._metrics.moshi.open)
-        self._supervisor: Supervisor | None = None
+        self._share = share
+        self._slots: Slots[G] = Slots(spec.slots, self._metrics.moshi.open)
+        if share:
+            self._slots = SharedSlots(spec.slots, self._metrics.moshi.open, share.first, share.line.send)
+        self._supervisor: Supervisor | DistantSupervisor | None = None
         self._settled = asyncio.Event()  # the model was loaded, or cannot be
         self._empty = asyncio.Event()
         self._empty.set()
@@ -95,7 +104,11 @@ class Host(Generic[G, I]):
     async def start(self) -> None:
         """Spawn the engine; returns before it is ready. What needs a loop begins here."""
         assert self._supervisor is None, "a runtime is started once"
-        self._supervisor = Supervisor(self.spec, self.limits.stall_seconds, self)
+        if self._share:
+            self._supervisor = DistantSupervisor(self._share.line, self.limits.stall_seconds, self)
+            self._supervisor.begin()
+        else:
+            self._supervisor = Supervisor(self.spec, self.limits.stall_seconds, self)
 
     async def wait_ready(self) -> None:
         """Return when the model is loaded; StreamError(UNAVAILABLE) with the loader's one line when it cannot be."""
@@ -141,7 +154,7 @@ class Host(Generic[G, I]):
         if not (guest.resumable and self.limits.resume_seconds) or self._draining:
             self.close(guest)
         else:
-            guest.parked = True
+            self._slots.park(guest)
             guest.patience.leave()
 
     def close(self, guest: G) -> None:
@@ -194,7 +207,7 @@ class Host(Generic[G, I]):
     # --- the engine ---
 
     @property
-    def _engine(self) -> EngineProcess | None:
+    def _engine(self) -> Engine | None:
         return self._supervisor.engine if self._supervisor else None
 
     def adopt(self, info: Any, steps: list[tuple[int, float]]) -> None:
@@ -209,13 +222,17 @@ class Host(Generic[G, I]):
         self.restarts += 1
         self._metrics.restarted(reason)
 
-    def engine_lost(self) -> bool:
+    async def engine_lost(self) -> bool:
         """The engine has ended; another will come. The stream that it died of, where that is known, ends."""
+        return self.lose_engine()[0]
+
+    def lose_engine(self) -> tuple[bool, bool]:
+        """The same; whether it is known of what it died, and whether streams are suspected."""
         culprit = self._slots.lost()
         if culprit:
             log.error("One engine after the other has died of stream %s; it is ended", culprit.id[:8])
             self._fail(culprit, StreamError(Fault.UNPROCESSABLE))
-        return culprit is not None
+        return culprit is not None, self._slots.suspects
 
     def engine_broken(self, reason: str, exit_code: ExitCode) -> None:
         """No other engine will come."""
@@ -237,6 +254,23 @@ class Host(Generic[G, I]):
             case Malformed(reason):
                 log.error("The engine could not read a message: %s", reason)
                 self._metrics.malformed.inc()
+
+    def hear_main(self, message: Message) -> None:
+        """The main process says something of slots, and of streams that move from worker to worker."""
+        slots = self._slots
+        assert isinstance(slots, SharedSlots), "only workers have a main process"
+        match message:
+            case Given(key, slot):
+                slots.given(key, slot)
+            case Denied(key):
+                if guest := slots.denied(key):
+                    self._fail(guest, StreamError(Fault.CAPACITY, "others were quicker", RETRY_AFTER[Fault.OVERLOADED]))
+            case Evict(key):
+                slots.evict(key)
+            case ForAll():
+                slots.enter_next()
+            case Occupied():
+                slots.others = message
 
     def _follow(self, guest: G, answered: Callable[[A], Iterable[Any]], answer: A, now: float) -> None:
         """What one step gave a stream: `answered` says the events."""

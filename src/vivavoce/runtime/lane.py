@@ -15,10 +15,10 @@ from vivavoce.engine.snapshot import History
 from vivavoce.session import SttProfile, SttSession
 from vivavoce.settings.limits import Limits
 
-from .engine_process import EngineProcess
 from .guest import Guest
 from .messages import ModelInfo, Open, restore
 from .options import StreamOptions
+from .seam import Engine
 from .vault import Luggage
 
 Samples = NDArray[np.float32]
@@ -108,7 +108,7 @@ class Lane(Guest[Event]):
 
     # --- the engine's side ---
 
-    def enter(self, engine: EngineProcess, number: int, slot: int) -> None:
+    def enter(self, engine: Engine, number: int, slot: int) -> None:
         """Begin, or go on where the newest answer left off: what was not answered is sent again."""
         self._engine, self.number, self.slot = engine, number, slot
         if self._history is None:

@@ -1,18 +1,19 @@
-"""The parent's end of the line to an engine's process."""
+"""The server's end of the line to an engine's process, or to the main process that has it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import messages
-from .messages import Frames, FromEngine, ToEngine
+from .message import Message
+from .messages import Frames
 from .parcels import Parcels, head
 
 log = logging.getLogger("vivavoce.engine")
@@ -20,16 +21,18 @@ TOGETHER = 0.004  # seconds: frames that come within this behind others are one 
 
 
 class Line(asyncio.Protocol):
-    """Messages out in the order of `send`; in by `hear`, which whoever takes the line sets before it awaits."""
+    """Messages out in the order of `send`; in by `hear`, which whoever takes the line sets before it awaits, or else by
+    `listen`."""
 
     _transport: asyncio.Transport
 
-    def __init__(self) -> None:
-        self.hear: Callable[[FromEngine], None] = lambda _: None
+    def __init__(self, decode: Callable[[memoryview], Sequence[Any]] = messages.decode_from_engine) -> None:
+        self._early = list[Any]()
+        self.hear: Callable[[Any], None] = self._early.append
         self.garbled: Callable[[], None] = lambda: None  # what came cannot be taken, and nothing more is
         self.silent = asyncio.Event()  # the other end has been closed
-        self._parcels = Parcels()
-        self._outbox = list[ToEngine]()
+        self._decode, self._parcels = decode, Parcels()
+        self._outbox = list[Message]()
         self._audio = list[memoryview]()  # of the frames in it, bytes
         self._loop = asyncio.get_running_loop()
         self._flushing: asyncio.Handle | None = None
@@ -47,7 +50,14 @@ class Line(asyncio.Protocol):
             raise
         return line, theirs
 
-    def send(self, message: ToEngine) -> None:
+    def listen(self, hear: Callable[[Any], None]) -> None:
+        """Hear what comes, and first what has come already."""
+        early, self._early = self._early, []
+        self.hear = hear
+        for message in early:
+            hear(message)
+
+    def send(self, message: Message) -> None:
         """All messages of one turn of the event loop travel together."""
         self._outbox.append(message)
         self._flush_at(0.0)
@@ -64,6 +74,11 @@ class Line(asyncio.Protocol):
         if self._flushing is None:
             self._flush_at(self._flushed + TOGETHER)
 
+    def forward(self, parcel: bytes | bytearray | memoryview, audio: bytes | memoryview) -> None:
+        """Messages that are packed already, and their audio, now: before those that `send` has kept."""
+        if not self._transport.is_closing():
+            self._transport.writelines([head(parcel, len(audio)), audio] if audio else [head(parcel)])
+
     def close(self) -> None:
         """At once: what has not been sent will not be."""
         self._transport.abort()
@@ -76,7 +91,7 @@ class Line(asyncio.Protocol):
         """For the event loop."""
         try:
             for parcel, _ in self._parcels.open(data):
-                for message in messages.decode_from_engine(parcel):
+                for message in self._decode(parcel):
                     self.hear(message)
         except Exception:
             log.exception("The engine sent what cannot be taken")

@@ -123,6 +123,7 @@ class Stepped(Message):
     codes: bytes  # int32 [rows, n_q]
     starts: dict[int, int]  # of streams that were heard afresh: the first text token of the new context
     seconds: float
+    beside: int = 0  # streams of other workers of the server in the same step
 
 
 class Lost(Message):

@@ -111,15 +111,16 @@ class Metrics:
         self.malformed = counter("malformed_messages", "Messages that the engine could not read")
         self.heals = counter("heals", "Contexts begun afresh because the model had gone silent")
 
-    def module(self, name: str, kind: Kind) -> ModuleMetrics:
-        """The series of one module."""
-        return ModuleMetrics(self, name, kind)
+    def module(self, name: str, kind: Kind, *, steps: bool = True) -> ModuleMetrics:
+        """The series of one module; its `steps` may be counted elsewhere."""
+        return ModuleMetrics(self, name, kind, steps)
 
 
 class ModuleMetrics:
     """The same with the label filled in."""
 
-    def __init__(self, metrics: Metrics, name: str, kind: Kind) -> None:
+    def __init__(self, metrics: Metrics, name: str, kind: Kind, steps: bool) -> None:
+        self._steps = steps
         self.all, self.moshi, self._name = metrics, metrics.moshi[kind], name
         self.step, self.batch = metrics.step.labels(name), metrics.batch.labels(name)
         self.factor, self.first_word = metrics.factor.labels(name), metrics.first_word.labels(name)
@@ -130,12 +131,16 @@ class ModuleMetrics:
         self.slots = metrics.slots.labels(name)
 
     def stepped(self, streams: int, seconds: float) -> None:
+        if not self._steps:
+            return
         self.moshi.step.observe(seconds)
         self.step.observe(seconds)
         self.batch.observe(streams)
 
     def spoke(self, taken: int, starved: int) -> None:
         """So many grants of text to speech were taken, and so many could not be."""
+        if not self._steps:
+            return
         self.all.py_total.inc()
         self.all.py_active.inc(bool(taken))
         self.all.py_could.inc(taken)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 _HEAD = struct.Struct("<II")
 
 
-def head(messages: bytes, audio: int = 0) -> bytes:
+def head(messages: bytes | bytearray | memoryview, audio: int = 0) -> bytes:
     """The beginning of a parcel with so many bytes of audio, which follow."""
     return _HEAD.pack(len(messages), audio) + messages
 

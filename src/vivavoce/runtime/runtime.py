@@ -9,11 +9,15 @@ import numpy as np
 from vivavoce.core import FRAME_SECONDS, Fault, StreamError
 from vivavoce.settings.limits import Limits
 
+from .distant import Share
 from .host import Host, refusal
 from .lane import Answer, Lane
+from .message import Message
 from .messages import EngineSpec, FromEngine, ModelInfo, Opened, Stepped
 from .metrics import Metrics
 from .options import StreamOptions
+from .shared_messages import Fetch, HandedOver, HandOver, Luggage
+from .shared_slots import SharedSlots
 from .stream import Stream
 from .tally import SttTally
 from .vault import Vault
@@ -23,10 +27,17 @@ class Runtime(Host[Lane, ModelInfo]):
     """One model that hears, its engine process, and the streams that it serves."""
 
     def __init__(
-        self, spec: EngineSpec, limits: Limits, metrics: Metrics, name: str = "stt", vault: Vault | None = None
+        self,
+        spec: EngineSpec,
+        limits: Limits,
+        metrics: Metrics,
+        name: str = "stt",
+        vault: Vault | None = None,
+        share: Share | None = None,
     ) -> None:
-        super().__init__(spec, limits, metrics, name, "asr")
+        super().__init__(spec, limits, metrics, name, "asr", share)
         self._keeping = set[asyncio.Future[None]]()
+        self._wanted = dict[int, tuple[str, asyncio.Future[None]]]()  # of other workers, by our key
         self.vault = vault  # of streams that may go on at another server
 
     def open(self, options: StreamOptions | None = None) -> Stream:
@@ -47,28 +58,81 @@ class Runtime(Host[Lane, ModelInfo]):
         lane = self._guests.get(id)
         if lane is None or not lane.resumable:
             raise StreamError(Fault.UNKNOWN_SESSION)
-        if lane.slot is None and not lane.finished:
+        if not self._slots.has(lane) and not lane.finished:
             self._slots.take(lane)
-        lane.parked = False
+        self._slots.unpark(lane)
         lane.patience.come_back()
         return Stream(lane, self)
 
     async def fetch(self, id: str) -> None:
-        """Bring a stream here that another server had; `resume` finds it then. StreamError as `open`."""
+        """Bring a stream here that another server, or another worker of this one, had; `resume` finds it then.
+        StreamError as `open`."""
+        if id in self._guests:
+            return
+        if self._share:
+            await self._fetch_from_worker(id)
         if self.vault is None or id in self._guests or (data := await self.vault.fetch(id)) is None:
             return
         info = self._must_take_streams()
         if id in self._guests:  # somebody else was as quick
             return
+        lane = self._move_in(id, data, info)
+        if not lane.finished:
+            self._slots.take(lane)
+
+    def _move_in(self, id: str, data: bytes, info: ModelInfo) -> Lane:
+        """A stream that comes from elsewhere, parked and without a slot."""
         lane = Lane.unpack(id, data, info, self.limits, lambda error: self._fail(lane, error))
         self._guests[id], self._tallies[id] = lane, SttTally(lane, self._metrics)
         self._empty.clear()
         if lane.finished:
             lane.over()
-        else:
-            self._slots.take(lane)
         lane.parked = True
         lane.patience.leave()
+        return lane
+
+    async def _fetch_from_worker(self, id: str) -> None:
+        assert self._share and isinstance(self._slots, SharedSlots)
+        if self._draining or self._stopped:
+            raise refusal(Fault.GOING_AWAY)
+        key, coming = self._slots.expect(), asyncio.get_running_loop().create_future()
+        self._wanted[key] = id, coming
+        self._share.line.send(Fetch(key, id))
+        try:
+            async with asyncio.timeout(self.limits.stall_seconds):
+                await asyncio.shield(coming)
+        except TimeoutError:
+            raise refusal(Fault.UNAVAILABLE, "the worker that has the session does not answer") from None
+
+    def hear_main(self, message: Message) -> None:
+        match message:
+            case HandOver(wanted, id):
+                self._hand_over(wanted, id)
+            case Luggage():
+                self._arrived(message)
+            case _:
+                super().hear_main(message)
+
+    def _hand_over(self, wanted: int, id: str) -> None:
+        """The stream is another worker's from now on, if it is here; whoever is connected to it here is told so."""
+        assert self._share and isinstance(self._slots, SharedSlots)
+        lane = self._guests.get(id)
+        if lane is None or not lane.resumable or lane.backlog.error:
+            self._share.line.send(HandedOver(wanted, -1, b""))
+            return
+        luggage = lane.pack()
+        lane.held_by(None)
+        self._slots.hand_over(lane, wanted, luggage)
+        self.close(lane)
+
+    def _arrived(self, message: Luggage) -> None:
+        assert self.info and isinstance(self._slots, SharedSlots)
+        session, coming = self._wanted.pop(message.key)
+        if message.luggage:
+            lane = self._move_in(session, message.luggage, self.info)
+            if message.slot >= 0:
+                self._slots.arrived(lane, message.key, message.slot)
+        coming.set_result(None)
 
     async def secure(self, lane: Lane) -> None:
         """Once this returns, the stream can go on elsewhere as it is now; without a vault it means nothing."""
@@ -105,7 +169,7 @@ class Runtime(Host[Lane, ModelInfo]):
     def _stepped(self, step: Stepped) -> None:
         assert self.info, "an engine steps before it is ready"
         now, streams, rows = asyncio.get_running_loop().time(), len(step.streams), len(step.tokens)
-        self._pace.stepped(streams, step.seconds, now, step.frames)
+        self._pace.stepped(streams + step.beside, step.seconds, now, step.frames)
         self._metrics.stepped(streams, step.seconds)
         self._metrics.audio.inc(rows * FRAME_SECONDS)
         vad = np.frombuffer(step.vad).reshape(rows, self.info.vad_heads).tolist()

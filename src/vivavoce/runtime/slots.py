@@ -11,8 +11,8 @@ from prometheus_client import Gauge
 
 from vivavoce.core import Fault, StreamError
 
-from .engine_process import EngineProcess
 from .guest import Guest
+from .seam import Engine
 from .trial import Trial
 
 G = TypeVar("G", bound=Guest[Any])
@@ -25,14 +25,14 @@ class Slots(Generic[G]):
     Numbers are never used again: what an engine says of a stream that has left, or of its time before, means nobody.
     """
 
-    def __init__(self, count: int, gauge: Gauge) -> None:
+    def __init__(self, count: int, gauge: Gauge, first: int = 1) -> None:
         self.count = count
         self._gauge = gauge  # of slots taken; other modules of its kind count in it too
         self._free = set(range(count))
         self._holders = dict[int, G]()  # by slot
         self._guests = dict[int, G]()  # by number
-        self._numbers = itertools.count(1)
-        self._engine: EngineProcess | None = None
+        self._numbers = itertools.count(first)
+        self._engine: Engine | None = None
         self._trial = Trial[G]()
 
     @property
@@ -58,13 +58,19 @@ class Slots(Generic[G]):
         parked = self._parked_longest()
         if not self._free and parked:
             self.free(parked)
-        slot = min(self._free)
-        self._free.remove(slot)
-        self._holders[slot] = guest
-        self._gauge.inc()
-        guest.slot = slot
-        if not self._trial.goes_on:
-            self._enter(guest)
+        self._settle(guest, min(self._free))
+
+    def has(self, guest: G) -> bool:
+        """Whether the stream has a slot, or has asked for one."""
+        return guest.slot is not None
+
+    def park(self, guest: G) -> None:
+        """Its caller has gone: others may have the slot."""
+        guest.parked = True
+
+    def unpark(self, guest: G) -> None:
+        """Its caller has come back."""
+        guest.parked = False
 
     def free(self, guest: G) -> None:
         """The stream's slot is for others, if it has one."""
@@ -76,16 +82,16 @@ class Slots(Generic[G]):
             self._gauge.dec()
         guest.leave()
         self._trial.dismiss(guest)
-        self._enter_next()
+        self.enter_next()
 
-    def move(self, engine: EngineProcess | None) -> None:
+    def move(self, engine: Engine | None) -> None:
         """Every stream into this engine, or, for want of one, into none until the next comes."""
         self._engine = engine
         self._guests.clear()
         self._trial.adjourn()
         for guest in self._holders.values():
             guest.engine_lost()
-        self._enter_next()
+        self.enter_next()
 
     def lost(self) -> G | None:
         """The engine has ended, and the streams wait for the next one. Returns the one whose work it died of, if it is
@@ -99,6 +105,11 @@ class Slots(Generic[G]):
         self.move(None)
         return culprit
 
+    @property
+    def suspects(self) -> bool:
+        """Whether streams have to be alone with the next engine first."""
+        return self._trial.goes_on
+
     def proceed(self) -> None:
         """The engine has said something: whoever is tried may have stood it, and makes room for the next."""
         guest = self._trial.tried
@@ -107,16 +118,28 @@ class Slots(Generic[G]):
             del self._guests[guest.number]
             guest.step_out()
             self._trial.dismiss(guest)
-            self._enter_next()
+            self.enter_next()
 
-    def _enter_next(self) -> None:
+    def enter_next(self) -> None:
         """One stream in each turn of the event loop: a snapshot may have megabytes, and there may be hundreds."""
         if not self._engine or self._trial.tried:
             return
+        guest = self._trial.call()
+        if guest is None and not self._engine.for_all:
+            self._engine.trial_over()
+            return
         waiting = (guest for guest in self._holders.values() if guest.number is None)
-        if guest := self._trial.call() or next(waiting, None):
+        if guest := guest or next(waiting, None):
             self._enter(guest)
-            asyncio.get_running_loop().call_soon(self.proceed if self._trial.tried else self._enter_next)
+            asyncio.get_running_loop().call_soon(self.proceed if self._trial.tried else self.enter_next)
+
+    def _settle(self, guest: G, slot: int) -> None:
+        self._free.remove(slot)
+        self._holders[slot] = guest
+        self._gauge.inc()
+        guest.slot = slot
+        if not self._trial.goes_on and self._engine and self._engine.for_all:
+            self._enter(guest)
 
     def _enter(self, guest: G) -> None:
         if self._engine:

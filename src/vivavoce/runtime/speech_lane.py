@@ -26,9 +26,9 @@ from vivavoce.core import (
 from vivavoce.session import TtsSession
 from vivavoce.settings.limits import Limits
 
-from .engine_process import EngineProcess
 from .guest import Guest
 from .options import SpeechOptions
+from .seam import Engine
 from .speech_messages import Grant, Said, Speak, SpeechInfo, Text, Wish, go_on
 
 AHEAD = 4  # grants of a stream on their way through the engine
@@ -130,7 +130,7 @@ class SpeechLane(Guest[SpeechEvent]):
 
     # --- the engine's side ---
 
-    def enter(self, engine: EngineProcess, number: int, slot: int) -> None:
+    def enter(self, engine: Engine, number: int, slot: int) -> None:
         self._engine, self.number, self.slot = engine, number, slot
         self._entered = self._starved = False
         self._grants.clear()
@@ -159,7 +159,7 @@ class SpeechLane(Guest[SpeechEvent]):
     def _has_room(self) -> bool:
         return self.backlog.unread + len(self._grants) < self._most_unread and not self.finished
 
-    def _begin(self, engine: EngineProcess, number: int) -> None:
+    def _begin(self, engine: Engine, number: int) -> None:
         assert self.slot is not None
         session = self.session
         if session.state is None:

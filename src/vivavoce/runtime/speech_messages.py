@@ -122,6 +122,8 @@ class Spoke(Message):
     results: list[Said]
     starved: list[int]  # a stream for each
     seconds: float
+    beside: int = 0  # streams of other workers of the server in the same step
+    all_audio: bool = True  # whether each of those gave some
 
 
 def go_on(stream: int, slot: int, wish: Wish, epoch: int, state: ScriptState, history: TtsHistory) -> GoOn:

@@ -6,6 +6,7 @@ import asyncio
 
 from vivavoce.settings.limits import Limits
 
+from .distant import Share
 from .host import Host
 from .messages import FromEngine
 from .metrics import Metrics
@@ -19,8 +20,10 @@ from .tally import TtsTally
 class SpeechRuntime(Host[SpeechLane, SpeechInfo]):
     """One model that speaks, its engine process, and the streams that it serves."""
 
-    def __init__(self, spec: SpeechSpec, limits: Limits, metrics: Metrics, name: str = "tts") -> None:
-        super().__init__(spec, limits, metrics, name, "py")
+    def __init__(
+        self, spec: SpeechSpec, limits: Limits, metrics: Metrics, name: str = "tts", share: Share | None = None
+    ) -> None:
+        super().__init__(spec, limits, metrics, name, "py", share)
 
     def open(self, options: SpeechOptions | None = None) -> SpeechStream:
         """A new stream. StreamError CAPACITY, OVERLOADED, UNAVAILABLE or GOING_AWAY, with `retry_after`;
@@ -39,13 +42,14 @@ class SpeechRuntime(Host[SpeechLane, SpeechInfo]):
 
     def _take(self, message: FromEngine) -> None:
         match message:
-            case Spoke(results, starved, seconds):
+            case Spoke(results, starved, seconds, beside, all_audio):
                 now = asyncio.get_running_loop().time()
                 self._metrics.spoke(len(results), len(starved))
-                if results:
-                    self._metrics.stepped(len(results), seconds)
-                    if all(said.audio for said in results):  # others cost less: those before the first audio
-                        self._pace.stepped(len(results), seconds, now)
+                if together := len(results) + beside:
+                    self._metrics.stepped(together, seconds)
+                    # others cost less: those before the first audio
+                    if all_audio and all(said.audio for said in results):
+                        self._pace.stepped(together, seconds, now)
                 for said in results:
                     if lane := self._slots.guests.get(said.stream):
                         self._follow(lane, lane.answered, said, now)

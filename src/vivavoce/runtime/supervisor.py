@@ -28,7 +28,7 @@ class Crew(Protocol):
     def engine_replaced(self, reason: str) -> None:
         """An engine has ended or ends; for counting."""
 
-    def engine_lost(self) -> bool:
+    async def engine_lost(self) -> bool:
         """The engine has ended; another will come. Whether it is known of what, and that it will not come again."""
 
     def engine_broken(self, reason: str, exit_code: ExitCode) -> None:
@@ -117,7 +117,7 @@ class Supervisor:
             log.error("The engine (process %d) is gone: %s", engine.pid, reason)
             self.engine = None
             self._crew.engine_replaced("stall" if engine.stalled else "crash")
-            if not self._crew.engine_lost():
+            if not await self._crew.engine_lost():
                 failures = 1 if engine.steps >= PROVEN else failures + 1
         return LoadError(reason, told=False, exit_code=exit_code)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
-from .engine_process import EngineProcess
 from .guest import Guest
+from .seam import Engine
 
 G = TypeVar("G", bound=Guest[Any])
 
@@ -39,7 +39,7 @@ class Trial(Generic[G]):
             self._acquitted_at = self.tried.steps + self._suspects[self.tried]
         return self.tried
 
-    def has_stood(self, engine: EngineProcess) -> bool:
+    def has_stood(self, engine: Engine) -> bool:
         """Whether the one who is tried has had all its suspicious work done, or has no work."""
         guest = self.tried
         assert guest and guest.number is not None, "nobody is tried"

@@ -26,6 +26,7 @@ from .dialects.choice import Hearing, Offer, Speaking
 from .edge import Edge
 from .errors import http_answer, http_error
 from .gate import Gate
+from .office import Office
 from .status import Status, build_info, stream_paths
 
 if TYPE_CHECKING:
@@ -34,18 +35,23 @@ if TYPE_CHECKING:
 
 
 def create_app(
-    settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], metrics: Metrics, accounts: Accounts | None = None
+    settings: ServeSettings,
+    runtimes: Mapping[str, AnyRuntime],
+    metrics: Metrics,
+    accounts: Accounts | None = None,
+    office: Office | None = None,
 ) -> Starlette:
     """The application over runtimes that were started elsewhere, one for each module of the settings, by its label.
 
-    `metrics` are those of the runtimes, `accounts` those of the settings.
+    `metrics` are those of the runtimes, `accounts` those of the settings; a worker has an `office`.
     `app.state.status` is its account of itself; setting `.draining` there turns /ready to 503. `app.state.meter` is to
     be run where there are accounts.
     """
     status = Status(settings, runtimes)
     meter, routes = _accounts(accounts, settings)
-    gate = Gate(settings, lambda reason: metrics.refusals.labels("", reason).inc(), accounts=meter)
-    routes += _information(status, metrics.registry)
+    seats = office.seats if office else None
+    gate = Gate(settings, lambda reason: metrics.refusals.labels("", reason).inc(), accounts=meter, seats=seats)
+    routes += _information(status, metrics.registry, office)
     hearing: list[Hearing] = []
     speaking: list[Speaking] = []
     for module in settings.served:
@@ -84,19 +90,23 @@ def _accounts(accounts: Accounts | None, settings: ServeSettings) -> tuple[Meter
     return Meter(accounts.ledger, accounts.clock), routes(accounts, settings)
 
 
-def _information(status: Status, registry: CollectorRegistry) -> list[BaseRoute]:
+def _information(status: Status, registry: CollectorRegistry, office: Office | None) -> list[BaseRoute]:
     async def ready(_: Request) -> Response:
         body = status.ready()
         return JSONResponse(body, 200 if body["status"] == "ready" else 503, {"cache-control": "no-store"})
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        text = await office.metrics() if office else generate_latest(registry)
+        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    async def whole(_: Request) -> Response:
+        return JSONResponse(status.status() | ({"workers": await office.workers()} if office else {}))
 
     return [
         Route("/ready", ready),
         Route("/health", _tells(status.health)),
         Route("/api/health", _tells(status.health)),
-        Route("/api/status", _tells(status.status)),
+        Route("/api/status", whole),
         Route("/api/modules_info", _tells(status.modules_info)),
         Route("/api/build_info", _tells(build_info)),
         Route("/metrics", metrics),

@@ -12,14 +12,14 @@ from rich.panel import Panel
 from rich.table import Table
 
 from vivavoce.core import FRAME_RATE
-from vivavoce.runtime import AnyRuntime, SpeechInfo
+from vivavoce.runtime import AnyRuntime, Hub, SpeechInfo
 from vivavoce.settings import ServeSettings
 
 from .listen import url
 from .status import stream_paths
 
 
-def show(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], listener: socket.socket) -> None:
+def show(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime | Hub], listener: socket.socket) -> None:
     """On standard error: a box on a terminal (NO_COLOR is heeded), plain lines elsewhere."""
     rows = lines(settings, runtimes, listener)
     console = Console(stderr=True, highlight=False)
@@ -36,7 +36,7 @@ def show(settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], listener: 
 
 
 def lines(
-    settings: ServeSettings, runtimes: Mapping[str, AnyRuntime], listener: socket.socket
+    settings: ServeSettings, runtimes: Mapping[str, AnyRuntime | Hub], listener: socket.socket
 ) -> list[tuple[str, str]]:
     """What stands in it, as names and texts."""
     address = url(settings, listener)
@@ -47,7 +47,7 @@ def lines(
     return rows
 
 
-def _engine(runtime: AnyRuntime) -> str:
+def _engine(runtime: AnyRuntime | Hub) -> str:
     info = runtime.info
     assert info is not None  # it is ready
     where = f"{info.name} on {info.device}, {info.dtype}, {info.slots} slots"

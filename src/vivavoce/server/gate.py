@@ -34,12 +34,16 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         accounts: Meter | None = None,
+        seats: Callable[[str, int], Seats] | None = None,
     ) -> None:
+        """`seats` are of a kind ("key", "address") and have a limit; other processes may count in them too."""
         self.credentials = _credentials(settings, wall_clock)
         self._settings, self._refused, self._clock = settings, refused, clock
         self._accounts = accounts
         self._local_only = settings.loopback and not settings.protected
-        self._keys, self._addresses = Seats(settings.connections_per_key), Seats(settings.connections_per_address)
+        make = seats or (lambda _, limit: Seats(limit))
+        self._keys = make("key", settings.connections_per_key)
+        self._addresses = make("address", settings.connections_per_address)
 
     async def admit(self, connection: HTTPConnection, scope: str | None, stream: bool = True) -> Admitted:
         """For what `scope` says ("stt", "tts", or None for any), a `stream` or something small besides.
@@ -68,20 +72,35 @@ class Gate:
         seats = [(self._addresses, seat_of(address))]
         if self._settings.protected:
             seats.append((self._keys, who))
-        for kind, name in seats:
-            if kind.full(name):
-                if tab:
-                    tab.end()
-                raise _too_many(kind, "key" if kind is self._keys else "address")
+        try:
+            await self._reserve(seats)
+        except BaseException:
+            if tab:
+                tab.end()
+            raise
         return Admitted(who, address, seats, self._bucket(), self._settings.message_bytes, self._refused, tab)
 
-    def admit_keyless(self, address: str) -> Admitted:
+    async def admit_keyless(self, address: str) -> Admitted:
         """For a protocol that has no keys. Raises Refused(RATE_LIMITED) when the address has its connections."""
         seats = [(self._addresses, seat_of(address))]
-        if self._addresses.full(seat_of(address)):
-            self._refused("connections_per_address")
-            raise _too_many(self._addresses, "address")
+        try:
+            await self._reserve(seats)
+        except Refused as error:
+            self._refused(error.code)
+            raise
         return Admitted("anyone", address, seats, self._bucket(), self._settings.message_bytes, self._refused)
+
+    async def _reserve(self, seats: list[tuple[Seats, str]]) -> None:
+        reserved = list[tuple[Seats, str]]()
+        try:
+            for kind, name in seats:
+                if not await kind.reserve(name):
+                    raise _too_many(kind, "key" if kind is self._keys else "address")
+                reserved.append((kind, name))
+        except BaseException:
+            for kind, name in reserved:
+                kind.cancel(name)
+            raise
 
     def _bucket(self) -> Bucket | None:
         rate = self._settings.messages_per_second

@@ -36,8 +36,15 @@ class Seats:
     def full(self, name: str) -> bool:
         return bool(self.limit) and self._taken[name] >= self.limit
 
+    async def reserve(self, name: str) -> bool:
+        """Whether there is a seat, which is then to be taken at once."""
+        return not self.full(name)
+
     def take(self, name: str) -> None:
         self._taken[name] += 1
+
+    def cancel(self, name: str) -> None:
+        """What was reserved is not taken."""
 
     def leave(self, name: str) -> None:
         self._taken[name] -= 1

@@ -9,7 +9,7 @@ import ssl
 from vivavoce.core import VivavoceError
 from vivavoce.settings import ServeSettings
 
-_BACKLOG = 2048
+BACKLOG = 2048
 
 
 class ListenError(VivavoceError):
@@ -26,11 +26,34 @@ def listen_at(addr: str, port: int) -> socket.socket:
     try:
         family, _, _, _, place = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         both = family == socket.AF_INET6 and addr == "::"
-        listener = socket.create_server(place[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        listener = socket.create_server(place[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         raise ListenError(f"cannot listen on {addr} port {port}: {_why(error)}") from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
     return listener
+
+
+def reserve_at(addr: str, port: int) -> socket.socket:
+    """A socket that holds a port for this server's workers, and does not listen. Raises ListenError."""
+    with listen_at(addr, port) as probe:  # which nobody else may listen on, workers of another server neither
+        port = probe.getsockname()[1]
+    return beside(addr, port)
+
+
+def beside(addr: str, port: int) -> socket.socket:
+    """A socket that, once it listens, gets its share of the connections to a port. Raises ListenError."""
+    try:
+        family, _, _, _, place = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+        if family == socket.AF_INET6:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, addr != "::")
+        holder.bind(place)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {addr} port {port}: {_why(error)}") from None
+    return holder
 
 
 def check_certificate(settings: ServeSettings) -> None:

@@ -53,6 +53,12 @@ def set_up(settings: ServeSettings) -> None:
     _route(handlers or [logging.NullHandler()], LEVELS[settings.log_level])
 
 
+def set_up_worker(settings: ServeSettings, handler: logging.Handler) -> None:
+    """Sends all logging of a worker to the main process, which has console and file."""
+    handler.addFilter(_complete)
+    _route([handler], LEVELS[settings.log_level])
+
+
 def _route(handlers: list[logging.Handler], level: int) -> None:
     logging.addLevelName(TRACE, "TRACE")
     root, own, uvicorn = logging.getLogger(), logging.getLogger("vivavoce"), logging.getLogger("uvicorn")
@@ -122,6 +128,8 @@ class Lines(logging.Formatter):
         lines = [" ".join([*filter(None, parts), record.getMessage()])]
         if record.exc_info:
             lines.append(self.formatException(record.exc_info))
+        elif record.exc_text:  # of another process
+            lines.append(record.exc_text)
         return redacted("\n".join(lines))
 
     def _level(self, record: logging.LogRecord) -> str:
@@ -157,6 +165,8 @@ class JsonLines(logging.Formatter):
             line["session"] = session
         if record.exc_info:
             line["exception"] = redacted(self.formatException(record.exc_info))
+        elif record.exc_text:
+            line["exception"] = redacted(record.exc_text)
         return json.dumps(line, ensure_ascii=False)
 
 

@@ -8,26 +8,29 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vivavoce.core import FRAME_RATE, ExitCode
-from vivavoce.runtime import AnyRuntime, EngineSpec, Metrics, Runtime, SpeechRuntime, SpeechSpec, Vault
+from vivavoce.core import FRAME_RATE, ExitCode, StreamError
+from vivavoce.runtime import AnyRuntime, EngineSpec, Metrics, Runtime, Share, Spec, SpeechRuntime, SpeechSpec, Vault
 from vivavoce.settings import ServeSettings
 from vivavoce.settings.modules import AnyModule, Module, SpeechModule
 
 from . import banner, logs, traces
 from .app import create_app
 from .dialects.wyoming import Wyoming
-from .listen import check_certificate, listen, listen_at, url
+from .listen import BACKLOG, check_certificate, listen, listen_at, reserve_at, url
 from .memory import collect_seldom, give_back_large_blocks
+from .office import Office
 from .secret import judge_secret
-from .wire import FAREWELL_SECONDS, Server, uvicorn_config
+from .status import Status
+from .wire import FAREWELL_SECONDS, Server, loop_factory, uvicorn_config
 
 if TYPE_CHECKING:
     from vivavoce.accounts.accounts import Accounts
 
 logger = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(settings: ServeSettings) -> int:
@@ -36,6 +39,8 @@ def serve(settings: ServeSettings) -> int:
     settings.demand_protection()
     settings.demand_accounts()
     check_certificate(settings)
+    if settings.workers > 1:
+        return _serve_with_workers(settings)
     with contextlib.ExitStack() as cleanup:
         listener = cleanup.enter_context(listen(settings))
         second = cleanup.enter_context(listen_at(*settings.wyoming_at)) if settings.wyoming_at else None
@@ -51,11 +56,33 @@ def serve(settings: ServeSettings) -> int:
             cleanup.callback(accounts.close)
         service = Service(settings, listener, accounts, second)
         with asyncio.Runner(loop_factory=service.server.config.get_loop_factory()) as runner:
-            return runner.run(service.run())
+            return runner.run(_run(service))
+
+
+async def _run(service: Service) -> int:
+    await service.start()
+    return await service.run()
+
+
+def _serve_with_workers(settings: ServeSettings) -> int:
+    from .workers import Workers, demand_linux
+
+    demand_linux(settings)
+    with contextlib.ExitStack() as cleanup:
+        holder = cleanup.enter_context(reserve_at(settings.addr, settings.port))
+        second = cleanup.enter_context(reserve_at(*settings.wyoming_at)) if settings.wyoming_at else None
+        logs.set_up(settings)
+        if settings.accounts:
+            from .accounts.serving import opened
+
+            opened(settings).close()  # before several do it at once
+        with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
+            return runner.run(Workers(settings, holder, second).run())
 
 
 class Service:
-    """One server: the listening sockets, the application, a runtime for each module, perhaps accounts."""
+    """One server, or one worker of it: the listening sockets, the application, a runtime for each module, perhaps
+    accounts."""
 
     def __init__(
         self,
@@ -63,22 +90,39 @@ class Service:
         listener: socket.socket,
         accounts: Accounts | None = None,
         wyoming: socket.socket | None = None,
+        office: Office | None = None,
+        shares: Mapping[str, Share] = {},
+        metrics: Metrics | None = None,
     ) -> None:
-        metrics = Metrics()
-        self._settings, self._listener, self._second = settings, listener, wyoming
-        self._runtimes = {module.label: runtime_of(module, settings, metrics) for module in settings.served}
-        app = create_app(settings, self._runtimes, metrics, accounts)
+        """Of a worker: the main process's `office`, and its `shares` in the engines, by the modules' labels."""
+        metrics = metrics or Metrics()
+        self._settings, self._listener, self._second, self._office = settings, listener, wyoming, office
+        self._runtimes = {
+            module.label: runtime_of(module, settings, metrics, share=shares.get(module.label))
+            for module in settings.served
+        }
+        app = create_app(settings, self._runtimes, metrics, accounts, office)
         self._meter = app.state.meter
-        self._status = app.state.status
+        self.status: Status = app.state.status
         self._wyoming = Wyoming(app.state.hearing, app.state.speaking, app.state.gate, settings)
         self.server = Server(uvicorn_config(settings, app))
         self._told = asyncio.Event()
+
+    async def start(self, *, wait: bool = False) -> None:
+        """Begins what the runtimes need, and may `wait` until they are ready, or not to be had."""
+        await asyncio.gather(*(runtime.start() for runtime in self._runtimes.values()))
+        if wait:
+            with contextlib.suppress(StreamError, TimeoutError):
+                async with asyncio.timeout(self._settings.stall_seconds):
+                    await asyncio.gather(*(runtime.wait_ready() for runtime in self._runtimes.values()))
+        for listener in filter(None, (self._listener, self._second)):
+            listener.listen(BACKLOG)
 
     async def run(self) -> int:
         """Until the process is told to end; INTERRUPTED if it was told twice."""
         life = asyncio.create_task(self._live())
         keeping = asyncio.create_task(self._meter.run()) if self._meter else None
-        for number in _SIGNALS:
+        for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, life)
         serving = asyncio.create_task(self.server.serve(sockets=[self._listener]))
         try:
@@ -97,9 +141,13 @@ class Service:
         return ExitCode.OK
 
     async def _live(self) -> None:
-        logger.info("Listening on %s", url(self._settings, self._listener))
         if self._second:
             await self._wyoming.start(self._second)
+        if self._office:
+            self._office.listening()
+        else:
+            logger.info("Listening on %s", url(self._settings, self._listener))
+        if self._second and not self._office:
             logger.info("Wyoming is spoken at %s port %d, without keys", *self._second.getsockname()[:2])
         loading = asyncio.create_task(self._load())
         told = asyncio.create_task(self._told.wait())
@@ -112,11 +160,13 @@ class Service:
 
     async def _load(self) -> None:
         began = time.monotonic()
-        await asyncio.gather(*(runtime.start() for runtime in self._runtimes.values()))
         await asyncio.gather(*(runtime.wait_ready() for runtime in self._runtimes.values()))
+        collect_seldom()
+        if self._office:
+            self._office.ready()
+            return
         if not (self._settings.silent or self._settings.log_json):
             banner.show(self._settings, self._runtimes, self._listener)
-        collect_seldom()
         logger.info("Ready after %.1f s", time.monotonic() - began)
 
     def _signalled(self, life: asyncio.Task[None]) -> None:
@@ -126,22 +176,37 @@ class Service:
 
     async def _drain(self) -> None:
         """Nobody new comes in, those inside finish; at the deadline the rest are ended with GOING_AWAY."""
-        seconds = self._settings.drain_seconds
+        seconds, level = self._settings.drain_seconds, logging.DEBUG if self._office else logging.INFO
         streams = sum(runtime.slots_used for runtime in self._runtimes.values())
-        logger.info("Draining: %d open streams have %g s to finish", streams, seconds)
-        self._status.draining = True
+        logger.log(level, "Draining: %d open streams have %g s to finish", streams, seconds)
+        self.status.draining = True
         self._wyoming.refuse()
         await asyncio.gather(*(runtime.drain(seconds) for runtime in self._runtimes.values()))
         if tasks := self.server.server_state.tasks.copy():
             await asyncio.wait(tasks, timeout=FAREWELL_SECONDS)
-        logger.info("Drained")
+        logger.log(level, "Drained")
 
 
-def runtime_of(module: AnyModule, settings: ServeSettings, metrics: Metrics, vault: Vault | None = None) -> AnyRuntime:
-    """What runs a module, to be started; streams of speech to text may move to other servers over the vault."""
+def runtime_of(
+    module: AnyModule,
+    settings: ServeSettings,
+    metrics: Metrics,
+    vault: Vault | None = None,
+    share: Share | None = None,
+) -> AnyRuntime:
+    """What runs a module, to be started; streams of speech to text may move to other servers over the vault. A worker
+    has its `share` of the engine."""
     if isinstance(module, SpeechModule):
-        return SpeechRuntime(speech_spec(module), settings.limits, metrics, module.label)
-    return Runtime(engine_spec(module), settings.limits, metrics, module.label, vault)
+        return SpeechRuntime(speech_spec(module), settings.limits, metrics, module.label, share)
+    return Runtime(engine_spec(module), settings.limits, metrics, module.label, vault, share)
+
+
+def specs(settings: ServeSettings) -> dict[str, Spec]:
+    """Of the engines of all modules, by their labels."""
+    return {
+        module.label: speech_spec(module) if isinstance(module, SpeechModule) else engine_spec(module)
+        for module in settings.served
+    }
 
 
 def engine_spec(module: Module) -> EngineSpec:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vivavoce.settings import ServeSettings
 
@@ -35,6 +36,15 @@ def uvicorn_config(settings: ServeSettings, app: ASGIApp) -> uvicorn.Config:
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
+
+
+def loop_factory(settings: ServeSettings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop of a process that serves."""
+    return uvicorn_config(settings, _nothing).get_loop_factory()
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application for which there is no server."""
 
 
 class Server(uvicorn.Server):

@@ -74,6 +74,9 @@ class Listening(BaseModel):
         None,
         description="tcp://ADDRESS:PORT for Wyoming (Home Assistant), which has no keys; without it there is none.",
     )
+    workers: int = Field(
+        1, ge=1, le=64, description="Processes that serve connections before the same engines; Linux only beyond 1."
+    )
     tls_cert: Place | None = Field(None, description="Certificate chain (PEM), for https and wss; needs tls_key.")
     tls_key: Place | None = Field(None, description="Private key (PEM) of tls_cert.")
     origins: Names = Field((), description="Origins of web pages that may connect besides the server's own; * for all.")

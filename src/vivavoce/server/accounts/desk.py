@@ -36,6 +36,11 @@ Wish = TypeVar("Wish", bound=msgspec.Struct)
 Endpoint = Callable[..., Awaitable[Response]]
 
 
+def _share(attempts: int, workers: int) -> int:
+    """A worker's; 0 is any number."""
+    return max(1, attempts // workers) if attempts else 0
+
+
 class Desk:
     """The accounts and the settings, and the rules that hold at every route."""
 
@@ -44,8 +49,8 @@ class Desk:
         self.accounts, self.settings = accounts, settings
         self._key = settings.jwt_secret.get_secret_value()
         self._tokens = Tokens(self._key, accounts.clock, [old.get_secret_value() for old in settings.jwt_old_secrets])
-        self._of_account = Throttle(settings.accounts_attempts, "account")
-        self._of_address = Throttle(3 * settings.accounts_attempts, "address")
+        attempts = _share(settings.accounts_attempts, settings.workers)
+        self._of_account, self._of_address = Throttle(attempts, "account"), Throttle(3 * attempts, "address")
         self._threads = ThreadPoolExecutor(_THREADS, "passwords")
         self._waiting = 0
 

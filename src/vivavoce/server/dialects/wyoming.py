@@ -123,7 +123,7 @@ class Wyoming:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer, self._settings)
         try:
-            with self._gate.admit_keyless(writer.get_extra_info("peername")[0]) as admitted:
+            with await self._gate.admit_keyless(writer.get_extra_info("peername")[0]) as admitted:
                 talk = Conversation(peer, admitted, self._hearing, self._speaking)
                 await first_of(talk.run(), peer.read(admitted))
         except (StreamError, InvalidAudioError) as error:
