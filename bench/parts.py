@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", default="stt-1b", choices=sorted(SHAPES))
     parser.add_argument("--dtype", default="int8", choices=PRECISIONS)
-    parser.add_argument("--codec", default="bfloat16", choices=["float32", "bfloat16"])
+    parser.add_argument("--codec", default="int8", choices=["float32", "bfloat16", "int8"])
     parser.add_argument("--batch", default="1,8,16")
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()

@@ -27,11 +27,12 @@ from ray.serve.context import _get_global_client
 
 from vivavoce import audio, client
 from vivavoce.client import Connected, Gap, Patience
-from vivavoce.core import WordEnded
+from vivavoce.core import Flushed, WordEnded
 
 STREAMS, SLOTS = int(os.environ["STREAMS"]), int(os.environ["VIVAVOCE_SLOTS"])
-PORT = int(os.environ["PORT"])
+PORT, KEY = int(os.environ["PORT"]), os.environ.get("KEY")
 FRAME = 1920
+Streams = list[dict[str, Any]]
 
 
 def replicas() -> list[dict[str, Any]]:
@@ -57,9 +58,10 @@ def engine_of(replica: dict[str, Any]) -> int:
 
 async def speak(samples: Any, told: dict[str, Any]) -> None:
     patience = Patience(open=60, first=120, again=180)
-    async with client.connect(f"ws://127.0.0.1:{PORT}", dialect="stream", patience=patience) as stream:
+    async with client.connect(f"ws://127.0.0.1:{PORT}", dialect="stream", key=KEY, patience=patience) as stream:
 
         async def send() -> None:
+            await stream.flush()  # its answer says that the vault has a copy
             began = time.monotonic()
             for frame, start in enumerate(range(0, len(samples), FRAME)):
                 await asyncio.sleep(max(0.0, began + 0.08 * frame - time.monotonic()))
@@ -73,14 +75,18 @@ async def speak(samples: Any, told: dict[str, Any]) -> None:
                     told["words"].append(word.text)
                 case Connected(resumed=resumed):
                     told["connections"].append(resumed)
+                case Flushed():
+                    told["kept"] = True
                 case Gap(start, stop):
                     told["gaps"].append([start, stop])
         await sending
 
 
-async def die(events: list[str]) -> None:
+async def die(streams: Streams, events: list[str]) -> None:
     """Between the frames: an engine dies, a replica dies, a replica is drained, another comes."""
     do = asyncio.to_thread
+    while not all(stream["kept"] for stream in streams):
+        await asyncio.sleep(0.1)
     await asyncio.sleep(3)
     both = replicas()
     os.kill(engine_of(both[0]), signal.SIGKILL)
@@ -98,19 +104,19 @@ async def die(events: list[str]) -> None:
     events.append("scaled up")
 
 
-async def grow(events: list[str]) -> None:
+async def grow(streams: Streams, events: list[str]) -> None:
     """Nobody does anything: replicas are as many as the streams want."""
     for count, what in (1, "one came"), (2, "another came"), (0, "none is left"):
         await asyncio.to_thread(wait_for, count)
         events.append(what)
 
 
-async def main(happen: Callable[[list[str]], Awaitable[None]], after: float) -> dict[str, Any]:
+async def main(happen: Callable[[Streams, list[str]], Awaitable[None]], after: float) -> dict[str, Any]:
     once = audio.load(os.environ["EXAMPLE"])
     samples = np.tile(once, int(os.environ["LOOPS"]))
-    streams = [{"words": [], "connections": [], "gaps": [], "error": None} for _ in range(STREAMS)]
+    streams = [{"words": [], "connections": [], "gaps": [], "error": None, "kept": False} for _ in range(STREAMS)]
     events: list[str] = []
-    happening = asyncio.ensure_future(happen(events))
+    happening = asyncio.ensure_future(happen(streams, events))
     first = asyncio.create_task(speak(samples, streams[0]))
     await asyncio.sleep(after)  # the others come later
     speaking = (speak(samples, told) for told in streams[1:])

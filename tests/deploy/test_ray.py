@@ -6,11 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from vivavoce.accounts import open_accounts
+from vivavoce.accounts.people import Status
+from vivavoce.audio import duration
 
 from ..example import EXAMPLE, WORDS
 from . import DEPLOY, free_port
@@ -19,7 +24,7 @@ FILES = DEPLOY / "ray"
 LOOPS = 3  # of the recording, 35 s
 
 
-def cluster(scene: str, streams: int, slots: int) -> dict[str, Any]:
+def cluster(scene: str, streams: int, slots: int, **more: str) -> dict[str, Any]:
     """What ray_cluster.py tells: no stream has lost a word."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VIVAVOCE_", "RAY_"))}
     environment |= {
@@ -35,7 +40,7 @@ def cluster(scene: str, streams: int, slots: int) -> dict[str, Any]:
         "OMP_NUM_THREADS": "1",
         "RAY_MAX_REPLICAS": "2",
         "RAY_USAGE_STATS_ENABLED": "0",
-    }
+    } | more
     command = [sys.executable, str(Path(__file__).with_name("ray_cluster.py")), scene]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-5000:]
@@ -56,11 +61,20 @@ def test_forty_live_streams_lose_no_word_whatever_happens_to_the_replicas() -> N
 
 
 @pytest.mark.slow  # likewise
-def test_replicas_come_with_the_streams_from_none_and_go_after_them() -> None:
-    """Ray's own autoscaling with shorter delays: a first caller waits for a replica, six want two."""
-    told = cluster("growth", streams=6, slots=4)
+def test_replicas_come_with_the_streams_from_none_and_go_after_them(tmp_path: Path) -> None:
+    """Ray's own autoscaling with shorter delays: a first caller waits for a replica, six want two. One key pays."""
+    database = f"sqlite:///{tmp_path}/accounts.db"
+    with closing(open_accounts(database)) as accounts:
+        accounts.database.migrate()
+        person = accounts.people.create("ada@example.org", "a long and good password", "", Status.APPROVED, "user")
+        key = accounts.keys.create(person, "", ["stt"], None, None, None)[1]
+        settings = {"VIVAVOCE_ACCOUNTS": database, "VIVAVOCE_JWT_SECRET": "s" * 32, "KEY": key}
+        told = cluster("growth", streams=6, slots=4, **settings)
+        (used,) = accounts.ledger.used()
     assert told["events"] == ["one came", "another came", "none is left"]
     assert told["replicas"] == 0
+    assert used.streams == sum(len(stream["connections"]) for stream in told["streams"])
+    assert used.seconds == pytest.approx(6 * LOOPS * (duration(EXAMPLE) or 0), abs=1)
 
 
 def test_the_manifest_of_kuberay_serves_the_application() -> None:
