@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Any, Literal
 
 SAMPLE_RATE = 24_000  # Hz, mono
 FRAME_SIZE = 1_920  # samples in a frame
@@ -25,6 +25,9 @@ def seconds(samples: int) -> float:
     return samples / SAMPLE_RATE
 
 
+Suspicion = Literal["silence", "steady", "repeated"]  # why nobody can have said a word: session/guard.py
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """One recognised word; times in seconds on the stream's own clock."""
@@ -33,6 +36,7 @@ class Word:
     start: float
     stop: float
     confidence: float  # geometric mean of the probabilities of its tokens, 0 to 1
+    suspect: Suspicion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Transcript:
     turns: tuple[float, ...] = ()  # seconds at which the semantic VAD heard a turn end
     started: tuple[float, ...] = ()  # seconds at which turns began
     resumed: tuple[float, ...] = ()  # seconds at which turns that had ended went on
+    dropped: tuple[Word, ...] = ()  # suspects that are not among the words, as was asked for
 
     @property
     def text(self) -> str:
@@ -86,11 +91,19 @@ class WordStarted:
     text: str
     start: float
     confidence: float
+    suspect: Suspicion | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WordEnded:
     """A word is complete."""
+
+    word: Word
+
+
+@dataclass(frozen=True, slots=True)
+class WordDropped:
+    """A suspect, with its reason, in the place of all that would have been told of it: it was asked for so."""
 
     word: Word
 
@@ -139,7 +152,7 @@ class Healed:
     silent: float
 
 
-Event = Token | WordStarted | WordEnded | Vad | TurnStarted | TurnEnded | TurnResumed | Flushed | Healed
+Event = Token | WordStarted | WordEnded | WordDropped | Vad | TurnStarted | TurnEnded | TurnResumed | Flushed | Healed
 
 
 # --- events: what a session says while it speaks ---

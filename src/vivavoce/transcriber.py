@@ -45,6 +45,7 @@ class Transcriber:
         vad_threshold: float = 0.5,
         temperature: float | None = None,
         seed: int = 0,
+        guard: str = "flag",
     ) -> None:
         self.name, self.languages = model.config.name, model.config.languages
         self.hears_pauses = model.lm.config.extra_heads > 0  # without, there are no turns
@@ -56,7 +57,7 @@ class Transcriber:
             model.lm.config.extra_heads,
         )
         head = model.config.vad_head if vad_head is None else vad_head
-        self._vad = {"vad_head": head, "vad_threshold": vad_threshold}
+        self._session = {"vad_head": head, "vad_threshold": vad_threshold, "guard": guard}
         self._temperature = model.config.temperature if temperature is None else temperature
         self._seed = seed
         self._free = deque(range(batch_size))
@@ -73,11 +74,13 @@ class Transcriber:
         vad_threshold: float = 0.5,
         temperature: float | None = None,
         seed: int = 0,
+        guard: str = "flag",
     ) -> Transcriber:
         """Load a model: None is the embedded one; else a folder, `hf://owner/repo`, or `owner/repo` on the hub.
 
         `vad_head` 0 to 3 watches for pauses of 0.5, 1, 2 or 3 s; None is the model's own choice. `temperature` None too
-        (0 for the released ones: greedy); a sampled stream number i of a call draws with `seed + i`.
+        (0 for the released ones: greedy); a sampled stream number i of a call draws with `seed + i`. `guard` flag:
+        words that nobody can have said are suspect; drop: they are `dropped`.
 
         Raises CheckpointError or DownloadError with one clear line.
         """
@@ -88,6 +91,7 @@ class Transcriber:
             vad_threshold=vad_threshold,
             temperature=temperature,
             seed=seed,
+            guard=guard,
         )
 
     def transcribe(self, source: str | Path | NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> Transcript:
@@ -179,7 +183,7 @@ class Transcriber:
             yield lane, None
 
     def _enter(self, index: int, chunks: Iterable[Chunk]) -> _Lane:
-        session = SttSession(self._profile, **self._vad)  # type: ignore[arg-type]
+        session = SttSession(self._profile, **self._session)  # type: ignore[arg-type]
         slot = self._free.popleft()
         self.engine.open(slot, temperature=self._temperature, seed=self._seed + index)
         return _Lane(index, slot, session, iter(chunks))

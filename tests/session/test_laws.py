@@ -192,7 +192,7 @@ def test_a_word_ends_as_it_started_and_before_the_next_starts(stream: Stream) ->
         assert isinstance(known, WordStarted)
         assert isinstance(ended, WordEnded)
         word = ended.word
-        assert known == WordStarted(word.text, word.start, word.confidence)
+        assert known == WordStarted(word.text, word.start, word.confidence, word.suspect)
 
 
 @law(streams())

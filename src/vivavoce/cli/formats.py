@@ -70,6 +70,8 @@ def fields(result: Result, style: Style) -> dict[str, Any]:
         "text": transcript.text,
         "words": [_word(word) for word in transcript.words],
     }
+    if transcript.dropped:
+        found["dropped"] = [_word(word) for word in transcript.dropped]
     if style.vad:
         found["turns"] = [round(turn, 3) for turn in transcript.turns]
         found["turns_started"] = [round(turn, 3) for turn in transcript.started]
@@ -95,7 +97,8 @@ def table(results: Sequence[Result], *, named: bool, header: bool = True) -> str
 
 def _word(word: Word) -> dict[str, Any]:
     times = {"start": round(word.start, 3), "stop": round(word.stop, 3)}
-    return {"text": word.text, **times, "confidence": round(word.confidence, 4)}
+    told = {"text": word.text, **times, "confidence": round(word.confidence, 4)}
+    return told if word.suspect is None else {**told, "suspect": word.suspect}
 
 
 def _json(value: Any, indent: int | None = None) -> str:

@@ -59,7 +59,7 @@ def run(
                         failures[places[index]] = result
                         complain(tracks[index].explain(result))
                     else:
-                        tracks[index].remark()
+                        tracks[index].remark(result)
                         output.add(index, Result(tracks[index].input.name, transcriber.name, result))
     output.close()
     return failures[min(failures)].exit_code if failures else ExitCode.OK
@@ -80,10 +80,13 @@ class _Recording:
                 self._peak = max(self._peak, float(np.abs(block).max(initial=0.0)))
                 yield block
 
-    def remark(self) -> None:
-        """Say what explains an empty transcript."""
+    def remark(self, transcript: Transcript) -> None:
+        """Say what explains an empty transcript, and which words are not in it."""
         if self._peak == 0:
             note(f"{self.input.name}: silence only (peak −inf dBFS)")
+        if transcript.dropped:
+            words = ", ".join(f"{word.text} at {word.start:.2f} s ({word.suspect})" for word in transcript.dropped[:5])
+            note(f"{self.input.name}: {len(transcript.dropped)} suspect words are left out: {words}")
 
     def explain(self, error: VivavoceError) -> str:
         """The error with the file's name before it."""

@@ -10,7 +10,7 @@ import wave
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
 import typer
 
@@ -63,6 +63,9 @@ def mic(
     ] = None,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="A word a line, after [HH:MM:SS].")] = False,
     vad_head: remote.VAD_HEAD = None,
+    temperature: remote.TEMPERATURE = None,
+    seed: remote.SEED = None,
+    guard: remote.GUARD = None,
     key: remote.KEY = None,
     token: remote.TOKEN = None,
     mint: remote.MINT = False,
@@ -78,7 +81,8 @@ def mic(
     if found is not None and model:
         raise typer.BadParameter("--model is for a model in this process; a server has its own")
     source = _source(input, device)
-    stream = _remote(found, vad_head) if found else _local(model, vad_head)
+    asked = {"vad_head": vad_head, "temperature": temperature, "seed": seed, "guard": guard}
+    stream = _remote(found, asked) if found else _local(model, asked)
     asyncio.run(Session(source, stream, _view(found, timestamps, vad_head), duration, save_audio).run())
     return ExitCode.OK
 
@@ -257,19 +261,20 @@ def _source(file: str | None, device: str | None) -> Source:
     return Microphone(choose(devices(), device))
 
 
-def _remote(service: Service, vad_head: int | None) -> Listener:
+def _remote(service: Service, asked: dict[str, Any]) -> Listener:
     from vivavoce.client import connect
 
-    return connect(service.url, live=True, vad=_on_a_terminal(), vad_head=vad_head, **service.options())
+    return connect(service.url, live=True, vad=_on_a_terminal(), **asked, **service.options())
 
 
-def _local(model: str | None, vad_head: int | None) -> Listener:
+def _local(model: str | None, asked: dict[str, Any]) -> Listener:
     from vivavoce.engine.pool import rest
     from vivavoce.transcriber import Transcriber
 
     from .local import LocalStream
 
-    loaded = Transcriber.load(model, batch_size=1, vad_head=vad_head)
+    said = {name: value for name, value in asked.items() if value is not None}
+    loaded = Transcriber.load(model, batch_size=1, **said)
     rest(loaded.engine)
     return LocalStream(loaded)
 

@@ -46,6 +46,20 @@ VAD_HEAD = Annotated[
     int | None,
     typer.Option(min=0, max=3, help="Which pause ends a turn: 0.5, 1, 2 or 3 s; the server's choice if not given."),
 ]
+TEMPERATURE = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=10, help="Of the sampling of text; 0 takes the likeliest, which is what the released models want."
+    ),
+]
+SEED = Annotated[int | None, typer.Option(min=0, help="Of that sampling; 0 if not given.")]
+GUARD = Annotated[
+    Literal["flag", "drop"] | None,
+    typer.Option(
+        help="What becomes of words that nobody can have said, over silence or in a loop: told, and marked in JSON "
+        "(flag, the default), or left out and counted (drop)."
+    ),
+]
 
 
 def service(

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,6 +65,9 @@ def stream(
     ] = False,
     vad: Annotated[bool, typer.Option("--vad", help="Show where a speaker's turn ends.")] = False,
     vad_head: remote.VAD_HEAD = None,
+    temperature: remote.TEMPERATURE = None,
+    seed: remote.SEED = None,
+    guard: remote.GUARD = None,
     output: Annotated[
         str | None,
         typer.Option(metavar="PATH", help="A file, or a folder for a file each, instead of standard output."),
@@ -91,7 +95,8 @@ def stream(
     if json and (format is not Format.TEXT or timestamps or output):
         raise typer.BadParameter("--json stands alone: without --format, --timestamps and --output")
     style = Style(format, timestamps=timestamps, vad=vad)
-    server = Remote(found, speed=rtf, parallel=parallel, silence=silence_prefix_ms, vad_head=vad_head)
+    asked = {"vad_head": vad_head, "temperature": temperature, "seed": seed, "guard": guard}
+    server = Remote(found, speed=rtf, parallel=parallel, silence=silence_prefix_ms, asked=asked)
     summary = Summary(server, style) if json else None
     code = run(files, output, style, lambda _: server, summary)
     return ExitCode.INTERRUPTED if server.interrupted else code
@@ -100,10 +105,10 @@ def stream(
 class Remote:
     """A server that hears recordings as `vivavoce.Transcriber` would."""
 
-    def __init__(self, service: Service, *, speed: float, parallel: int, silence: int, vad_head: int | None) -> None:
+    def __init__(self, service: Service, *, speed: float, parallel: int, silence: int, asked: dict[str, Any]) -> None:
         self._service, self._speed, self._parallel = service, speed, parallel
         self._silence = -(-silence // 80) * 1920  # samples
-        self._vad_head = vad_head
+        self._asked = asked  # of each stream
         self._stop = asyncio.Event()
         self._told_name: str | None = None
         self.reconnects = self.gaps = 0
@@ -152,7 +157,7 @@ class Remote:
         try:
             blocks = recording()
             patience = Patience(first=FULL)
-            stream = connect(self._service.url, vad_head=self._vad_head, patience=patience, **self._service.options())
+            stream = connect(self._service.url, patience=patience, **self._asked, **self._service.options())
             async with stream:
                 self._told_name = self._told_name or stream.model
                 with closing(blocks):  # type: ignore[type-var]
@@ -190,9 +195,17 @@ def _earlier(transcript: Transcript, silence: float) -> Transcript:
     def at(time: float) -> float:
         return max(0.0, time - silence)
 
-    words = (Word(word.text, at(word.start), at(word.stop), word.confidence) for word in transcript.words)
-    turns = (tuple(map(at, times)) for times in (transcript.turns, transcript.started, transcript.resumed))
-    return Transcript(tuple(words), at(transcript.duration), *turns)
+    def moved(words: tuple[Word, ...]) -> tuple[Word, ...]:
+        return tuple(replace(word, start=at(word.start), stop=at(word.stop)) for word in words)
+
+    return Transcript(
+        moved(transcript.words),
+        at(transcript.duration),
+        turns=tuple(map(at, transcript.turns)),
+        started=tuple(map(at, transcript.started)),
+        resumed=tuple(map(at, transcript.resumed)),
+        dropped=moved(transcript.dropped),
+    )
 
 
 class Summary:

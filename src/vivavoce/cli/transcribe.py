@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vivavoce.core import UnsupportedError
 
+from . import remote
 from .formats import Format, Style
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ def transcribe(
             "is refused unless the model knows this one and no other.",
         ),
     ] = None,
+    temperature: remote.TEMPERATURE = None,
+    seed: remote.SEED = None,
+    guard: remote.GUARD = None,
 ) -> int:
     from .job import run
 
@@ -94,7 +98,9 @@ def transcribe(
         from vivavoce.transcriber import Transcriber
 
         slots = min(batch_size, recordings)
-        loaded = Transcriber.load(model, device=device, dtype=None if dtype == "auto" else dtype, batch_size=slots)
+        asked: dict[str, Any] = {"temperature": temperature, "seed": seed or 0, "guard": guard or "flag"}
+        own_dtype = None if dtype == "auto" else dtype
+        loaded = Transcriber.load(model, device=device, dtype=own_dtype, batch_size=slots, **asked)
         rest(loaded.engine)
         check_language("--language", language, loaded.name, loaded.languages)
         if vad and not loaded.hears_pauses:

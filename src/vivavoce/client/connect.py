@@ -27,6 +27,8 @@ def connect(
     vad_head: int | None = None,
     vad_threshold: float | None = None,
     temperature: float | None = None,
+    seed: int | None = None,
+    guard: Literal["flag", "drop"] | None = None,
     resume: bool = True,
     live: bool = False,
     patience: Patience | None = None,
@@ -35,13 +37,14 @@ def connect(
 
     `url`: ws, wss, http or https; without a path `/v1/stream` is tried, then moshi-server's. `key` goes into the header
     `kyutai-api-key`, `token` (a JWT) into `Authorization: Bearer`, `headers` as they are. `words` asks for times,
-    `vad` for an event of every step; `vad_head`, `vad_threshold` and `temperature` are the server's choice when None.
+    `vad` for an event of every step; `vad_head`, `vad_threshold`, `temperature`, `seed` and `guard` are the
+    server's choice when None; `guard` "drop" keeps words back that nobody can have said.
     `live`: the audio cannot wait (a microphone). `resume`: go on with the session after a lost connection.
 
     Raises AddressError for a URL that names no server.
     """
     told = told_headers(headers, key, token)
-    options = Options(words, vad, vad_head, vad_threshold, temperature, resume)
+    options = Options(words, vad, vad_head, vad_threshold, temperature, resume, seed, guard)
     return SttStream(targets(url, dialect), options, patience or Patience(), told, live=live)
 
 

@@ -96,14 +96,14 @@ class Talk:
         match event:
             case core.Token() | core.WordStarted():
                 return replace(event, start=at(event.start))
-            case core.WordEnded(word):
-                return core.WordEnded(replace(word, start=at(word.start), stop=at(word.stop)))
+            case core.WordEnded(word) | core.WordDropped(word):
+                return replace(event, word=replace(word, start=at(word.start), stop=at(word.stop)))
             case core.Vad() | core.TurnStarted() | core.TurnEnded() | core.TurnResumed() | core.Healed():
                 return replace(event, time=at(event.time))
         return event
 
 
 def _until(event: core.Event) -> float:
-    if isinstance(event, core.WordEnded):
+    if isinstance(event, core.WordEnded | core.WordDropped):
         return event.word.stop
     return event.time if isinstance(event, core.Vad | core.TurnEnded) else 0.0

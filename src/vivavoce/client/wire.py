@@ -61,6 +61,8 @@ class Options:
     vad_threshold: float | None = None
     temperature: float | None = None
     resume: bool = True
+    seed: int | None = None
+    guard: str | None = None
 
 
 class Wire(Protocol):

@@ -39,6 +39,8 @@ class MoshiWire:
     keeps = False
 
     def __init__(self, options: Options) -> None:
+        if options.guard == "drop":
+            raise UnsupportedError("guard drop needs /v1/stream: moshi-server's protocol cannot tell of words dropped")
         self._options = options
         self._flushes: dict[int, int | str] = {}  # marker to the caller's id
         self._markers = 0
@@ -50,7 +52,8 @@ class MoshiWire:
         self._head = int(head) if head.isdecimal() else HEAD
 
     def query(self, session: str | None) -> dict[str, str]:  # noqa: ARG002 - sessions have no name here
-        return {}
+        asked = {"temperature": self._options.temperature, "seed": self._options.seed}  # moshi-server heeds neither
+        return {name: str(value) for name, value in asked.items() if value is not None}
 
     def begin(self) -> None:
         self._steps = 0

@@ -33,9 +33,11 @@ class StreamWire:
             "vad_head": options.vad_head,
             "vad_threshold": options.vad_threshold,
             "temperature": options.temperature,
+            "seed": options.seed,
+            "guard": options.guard,
             "resume": options.resume,
         }
-        query = {name: _plain(value) for name, value in asked.items() if value not in (None, False)}
+        query = {name: _plain(value) for name, value in asked.items() if value is not None and value is not False}
         return query if session is None else {**query, "session": session, "seq": str(self._seen)}
 
     def begin(self) -> None:
@@ -79,12 +81,13 @@ def _read(message: Mapping[str, Any]) -> core.Event | Signal | None:
         case "token":
             return core.Token(str(message["text"]), float(message.get("start", 0.0)))
         case "word_start":
-            return core.WordStarted(str(message["text"]), float(message["start"]), float(message["confidence"]))
-        case "word":
-            word = core.Word(
-                str(message["text"]), float(message["start"]), float(message["stop"]), float(message["confidence"])
+            return core.WordStarted(
+                str(message["text"]), float(message["start"]), float(message["confidence"]), message.get("suspect")
             )
-            return core.WordEnded(word)
+        case "word":
+            return core.WordEnded(_word(message))
+        case "word_dropped":
+            return core.WordDropped(_word(message))
         case "vad":
             return core.Vad(float(message["time"]), tuple(map(float, message["pauses"])))
         case "vad_start":
@@ -106,6 +109,11 @@ def _read(message: Mapping[str, Any]) -> core.Event | Signal | None:
         case "end":
             return Finished()
     return None
+
+
+def _word(message: Mapping[str, Any]) -> core.Word:
+    times = float(message["start"]), float(message["stop"])
+    return core.Word(str(message["text"]), *times, float(message["confidence"]), message.get("suspect"))
 
 
 def _ready(message: Mapping[str, Any]) -> Ready:

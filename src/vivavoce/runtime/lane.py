@@ -184,4 +184,6 @@ def _session(info: ModelInfo, options: StreamOptions, limits: Limits) -> SttSess
     profile = SttProfile(info.pieces, info.delay_seconds, info.silence_prefix_seconds, info.vad_heads)
     head = info.vad_head if options.vad_head is None else options.vad_head
     heal = limits.heal_seconds if options.heal else 0.0
-    return SttSession(profile, vad_head=head, vad_threshold=options.vad_threshold, heal_seconds=heal)
+    return SttSession(
+        profile, vad_head=head, vad_threshold=options.vad_threshold, heal_seconds=heal, guard=options.guard
+    )

@@ -109,6 +109,7 @@ class Metrics:
         self.faults = counter("faults", "Streams that were ended before their end", "reason")
         self.restarts = counter("engine_restarts", "Engines that were replaced", "reason")
         self.malformed = counter("malformed_messages", "Messages that the engine could not read")
+        self.suspects = counter("suspect_words", "Words that nobody can have said", "reason")
         self.heals = counter("heals", "Contexts begun afresh because the model had gone silent")
 
     def module(self, name: str, kind: Kind, *, steps: bool = True) -> ModuleMetrics:
@@ -151,6 +152,9 @@ class ModuleMetrics:
 
     def faulted(self, reason: str) -> None:
         self.all.faults.labels(self._name, reason).inc()
+
+    def suspected(self, reason: str) -> None:
+        self.all.suspects.labels(self._name, reason).inc()
 
     def restarted(self, reason: str) -> None:
         self.all.restarts.labels(self._name, reason).inc()

@@ -6,16 +6,18 @@ import math
 from dataclasses import dataclass
 
 from vivavoce.core import UnsupportedError
+from vivavoce.session.guard import GUARDS
 
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """Raises UnsupportedError for a temperature or a seed that cannot be used."""
+    """Raises UnsupportedError for a temperature, a seed or a guard that cannot be used."""
 
     temperature: float | None = None  # of the text; None is the model's own choice, 0 is greedy
     seed: int = 0
     vad_head: int | None = None  # None is the model's own choice
     vad_threshold: float = 0.5
+    guard: str = "flag"  # of words that nobody can have said; or drop
     heal: bool = True  # begin the model's context afresh when it has gone silent over speech
     resumable: bool = False  # events stay after they were read, so that `Runtime.resume` can give them again
 
@@ -24,6 +26,8 @@ class StreamOptions:
             raise UnsupportedError(f"temperature must be finite and not negative, got {self.temperature}")
         if not 0 <= self.seed < 2**63:
             raise UnsupportedError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")
+        if self.guard not in GUARDS:
+            raise UnsupportedError(f"guard must be {' or '.join(GUARDS)}, got {self.guard!r}")
 
 
 @dataclass(frozen=True)

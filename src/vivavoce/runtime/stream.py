@@ -48,6 +48,11 @@ class Stream(Handle[Event]):
         return self._lane.asked
 
     @property
+    def dropped(self) -> int:
+        """Words that the guard has kept back, also before a resume."""
+        return self._lane.session.dropped
+
+    @property
     def ended(self) -> bool:
         """Whether `end` was called."""
         return self._lane.session.ended

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from vivavoce.core import FRAME_SECONDS, Flushed, Healed, Speech, Vad, WordEnded, WordSpoken, WordStarted
+from vivavoce.core import FRAME_SECONDS, Flushed, Healed, Speech, Vad, WordDropped, WordEnded, WordSpoken, WordStarted
 
 from .guest import Guest
 from .lane import Lane
@@ -52,8 +52,10 @@ class SttTally(Tally):
                 case WordStarted() if not self._worded:
                     self._worded = True
                     self._metrics.first_word.observe(now - self._lane.begun)
-                case WordEnded():
+                case WordEnded(word) | WordDropped(word):
                     self._metrics.words.inc()
+                    if word.suspect:
+                        self._metrics.suspected(word.suspect)
                 case Flushed():
                     self._metrics.flush.observe(now - self._lane.flushes.popleft())
                 case Healed():

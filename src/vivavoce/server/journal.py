@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from starlette.websockets import WebSocketDisconnect
 
-from vivavoce.core import Event, SpeechEvent, StreamError, WordEnded, WordSpoken, seconds
+from vivavoce.core import Event, SpeechEvent, StreamError, WordDropped, WordEnded, WordSpoken, seconds
 
 from . import logs, traces
 
@@ -37,11 +37,12 @@ class Journal:
         self._name = stream.id[:8]  # who knows all of it may resume the stream
         self._stack = ExitStack()
         self._span: Span | None = None
-        self.words = 0
+        self.words = self.suspects = 0
 
     def saw(self, event: Event | SpeechEvent) -> None:
         """Counts words."""
         self.words += isinstance(event, WordEnded | WordSpoken)
+        self.suspects += isinstance(event, WordEnded | WordDropped) and event.word.suspect is not None
 
     def __enter__(self) -> Journal:
         self._opened = time.monotonic()
@@ -59,8 +60,9 @@ class Journal:
         if isinstance(error, WebSocketDisconnect):  # 1000 and 1005 are how a client says that it is done
             fault = None if error.code in (1000, 1005) else "DISCONNECTED"
             ending = f"the client left with {error.code}" + (f", {error.reason}" if error.reason else "")
+        words = f"{self.words} words" + (f", {self.suspects} suspect" if self.suspects else "")
         with self._stack:
-            logger.info("Stream ended after %.1f s: %.1f s of audio, %d words, %s", lasted, audio, self.words, ending)
+            logger.info("Stream ended after %.1f s: %.1f s of audio, %s, %s", lasted, audio, words, ending)
         if self._span is not None:
             self._span.set_attributes({"audio_seconds": audio, "words": self.words, "fault": fault or "none"})
             self._span.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vivavoce.core import Transcript, TurnEnded, TurnResumed, TurnStarted, Word, WordEnded
+from vivavoce.core import Transcript, TurnEnded, TurnResumed, TurnStarted, Word, WordDropped, WordEnded
 
 
 @dataclass
@@ -15,12 +15,15 @@ class Draft:
     turns: list[float] = field(default_factory=list)
     started: list[float] = field(default_factory=list)
     resumed: list[float] = field(default_factory=list)
+    dropped: list[Word] = field(default_factory=list)
 
     def add(self, event: object) -> None:
         """One event; those that are no part of a transcript are passed over."""
         match event:
             case WordEnded(word):
                 self.words.append(word)
+            case WordDropped(word):
+                self.dropped.append(word)
             case TurnEnded(time):
                 self.turns.append(time)
             case TurnStarted(time):
@@ -30,5 +33,11 @@ class Draft:
 
     def transcript(self, duration: float) -> Transcript:
         """Of so many seconds of audio."""
-        turns = tuple(self.turns), tuple(self.started), tuple(self.resumed)
-        return Transcript(tuple(self.words), duration, *turns)
+        return Transcript(
+            tuple(self.words),
+            duration,
+            turns=tuple(self.turns),
+            started=tuple(self.started),
+            resumed=tuple(self.resumed),
+            dropped=tuple(self.dropped),
+        )

@@ -96,12 +96,10 @@ class Watch:
         self._silent = 0  # blocks since the last word
         self._examined = 0  # blocks, of those
 
-    def measure(self, samples: NDArray[np.float32] | None) -> list[float]:
-        """What `follow` wants to know of the caller's part of a frame, before the frame is given away."""
-        return energies(samples) if self._judged and samples is not None else []
-
     def follow(self, energy: list[float], events: Sequence[Event]) -> float:
-        """One step: its frame's energies and events. The seconds without a word when it is time to heal, else 0."""
+        """One step: `energies` of the caller's samples and events. Seconds without a word when it is time to heal."""
+        if not self._judged:
+            return 0.0
         if events and any(isinstance(event, Token | WordStarted) for event in events):
             self._begin()
         self._recent.extend(energy)
@@ -121,5 +119,5 @@ class Watch:
 
     def _due(self) -> bool:
         """Once a second: judging costs a hundred times what measuring does."""
-        full = self._judged > 0 and len(self._recent) == self._recent.maxlen
+        full = len(self._recent) == self._recent.maxlen
         return full and (self._examined == 0 or (self._silent - self._examined) * BLOCK >= SAMPLE_RATE)

@@ -12,7 +12,8 @@ import numpy as np
 from vivavoce.core import FRAME_SIZE, TEXT_PAD, Event, Flushed, Healed, VivavoceError, seconds
 from vivavoce.session.clock import Clock
 from vivavoce.session.frames import Frame, Framer, Samples
-from vivavoce.session.heal import Watch
+from vivavoce.session.guard import Guard
+from vivavoce.session.heal import Watch, energies
 from vivavoce.session.profile import SttProfile
 from vivavoce.session.spelling import Speller
 from vivavoce.session.turns import Turns
@@ -39,12 +40,20 @@ class SttSession:
     be opened afresh. Frames that were taken by then belong to the old context: their steps come back as ever. The
     stream's clock goes on.
 
-    Raises UnsupportedError when the model has VAD heads but not `vad_head`, for a threshold outside 0 to 1, and for
-    `heal_seconds` that are neither 0 (never) nor at least 1.
+    Words that nobody can have said are told with a suspicion; with `guard` "drop" a `WordDropped` stands for each.
+
+    Raises UnsupportedError when the model has VAD heads but not `vad_head`, for a threshold outside 0 to 1, for
+    `heal_seconds` that are neither 0 (never) nor at least 1, and for a `guard` that is neither flag nor drop.
     """
 
     def __init__(
-        self, profile: SttProfile, *, vad_head: int = 2, vad_threshold: float = 0.5, heal_seconds: float = 0.0
+        self,
+        profile: SttProfile,
+        *,
+        vad_head: int = 2,
+        vad_threshold: float = 0.5,
+        heal_seconds: float = 0.0,
+        guard: str = "flag",
     ) -> None:
         self._prefix_frames, self._flush_frames = profile.prefix_frames, profile.flush_frames
         self._framer = Framer(profile.prefix_frames)
@@ -53,6 +62,7 @@ class SttSession:
         self._words = WordBuilder(Speller(profile.pieces), self._clock)
         self._turns = Turns(profile.vad_heads, vad_head, vad_threshold)
         self._watch = Watch(heal_seconds, profile.delay_seconds)
+        self._guard = Guard(guard, profile.delay_seconds)
         self._needs_reset = False
         self._afresh = False  # the next frame taken is the first of a new context
         self._ended = False
@@ -92,13 +102,18 @@ class SttSession:
         """Whether the stream has ended and every event has been given."""
         return self._ended and not self._framer and not self._taken
 
+    @property
+    def dropped(self) -> int:
+        """Words that the guard has kept back."""
+        return self._guard.dropped
+
     def take(self) -> Samples:
         """The next frame to step, [1920], the receiver's own; only while `pending` and after heeding `needs_reset`."""
         assert self.pending, "no frame is ready to be taken"
         assert not self._needs_reset, "the slot must be opened afresh before the next frame"
         frame = self._framer.pop()
         heard = None if frame.samples is None else frame.samples[: frame.heard]
-        self._taken.append(_Taken(frame, self._watch.measure(heard), self._afresh))
+        self._taken.append(_Taken(frame, [] if heard is None else energies(heard), self._afresh))
         self._afresh = False
         return np.zeros(FRAME_SIZE, np.float32) if frame.samples is None else frame.samples
 
@@ -117,6 +132,9 @@ class SttSession:
             self._clock.advance(taken.frame.heard)
         else:
             words = list(self._hear(taken, token, logprob))
+        self._guard.hear(taken.energy, self._clock.now)
+        if words:
+            words = self._guard.judge(words)
         events = self._turns.follow(seconds(self._clock.now), vad, words)
         if taken.frame.answer:
             events.append(taken.frame.answer)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -23,7 +23,7 @@ from vivavoce.core import (
     WordEnded,
     WordStarted,
 )
-from vivavoce.runtime import Runtime, Stream
+from vivavoce.runtime import Runtime, Stream, StreamOptions
 from vivavoce.session import SttProfile
 from vivavoce.settings import ServeSettings
 from vivavoce.settings.modules import Module
@@ -38,6 +38,7 @@ from .msgpack import invalid
 from .opening import open_stream, options_of
 from .opus import OpusReader
 from .upload import refuse_form, transcribe
+from .wishes import some_of
 
 logger = logging.getLogger(__name__)
 QUIET_SECONDS = 0.25  # without a message, after which waiting markers are answered by a flush
@@ -47,6 +48,10 @@ NO_HEADS = (0.0, 0.0, 0.0, 0.0)  # of a model without VAD heads: "no pause", for
 
 def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings) -> list[BaseRoute]:
     """The module's path: a websocket, and POST of a whole recording."""
+
+    def options(caller: HTTPConnection) -> StreamOptions:
+        """Of these moshi-server has none; what else stands in a query is passed over, as there."""
+        return options_of(module, **some_of(caller.query_params, "temperature", "seed"))
 
     async def talk(websocket: WebSocket) -> None:
         try:
@@ -58,7 +63,7 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
             await websocket.accept(headers=_turns(module, runtime))
             caller = Caller(websocket, admitted, settings.send_seconds)
             try:
-                await Conversation(caller, module, runtime).run()
+                await Conversation(caller, runtime, options(websocket)).run()
             except StreamError as error:
                 await caller.close(error, codec.error(told(error)))
             except WebSocketDisconnect:
@@ -71,7 +76,7 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
             return unauthorized(error, gate)
         with admitted:
             refuse_form(request)
-            heard = await transcribe(request, runtime, options_of(module), "moshi", admitted)
+            heard = await transcribe(request, runtime, options(request), "moshi", admitted)
             return JSONResponse(list(_maps(heard.events)))
 
     return [
@@ -90,15 +95,15 @@ def _turns(module: Module, runtime: Runtime) -> list[tuple[bytes, bytes]]:
 class Conversation:
     """One websocket, from Ready to its end; Init begins a new stream in it."""
 
-    def __init__(self, caller: Caller, module: Module, runtime: Runtime) -> None:
-        self._caller, self._module, self._runtime = caller, module, runtime
+    def __init__(self, caller: Caller, runtime: Runtime, options: StreamOptions) -> None:
+        self._caller, self._runtime, self._options = caller, runtime, options
         self._bad = 0  # messages in a row
         self._again = True
 
     async def run(self) -> None:
         """Until the client has gone. Raises WebSocketDisconnect, and StreamError for a fault."""
         while self._again:
-            self._stream = open_stream(self._runtime, options_of(self._module))
+            self._stream = open_stream(self._runtime, self._options)
             try:
                 with Journal(self._stream, self._runtime.name, dialect="moshi", who=self._caller.who) as self._journal:
                     await self._one_stream()

@@ -151,7 +151,10 @@ def _verbose(asked: Wanted, transcript: Transcript) -> dict[str, object]:
 
 
 def _segment(number: int, words: Sequence[Word], temperature: float | None) -> dict[str, object]:
-    """As Whisper describes one; what the model has no notion of says so: no token ids, no seek, speech certain."""
+    """As Whisper describes one; what the model has no notion of says so: no token ids, no seek.
+
+    `no_speech_prob` is the share of words that nobody can have said, by the guard (session/guard.py).
+    """
     text = " ".join(word.text for word in words)
     data = text.encode()
     return {
@@ -163,7 +166,7 @@ def _segment(number: int, words: Sequence[Word], temperature: float | None) -> d
         "temperature": temperature or 0.0,
         "avg_logprob": round(sum(math.log(max(word.confidence, 1e-9)) for word in words) / len(words), 5),
         "compression_ratio": round(len(data) / len(zlib.compress(data)), 5),
-        "no_speech_prob": 0.0,
+        "no_speech_prob": round(sum(word.suspect in ("silence", "steady") for word in words) / len(words), 5),
     }
 
 

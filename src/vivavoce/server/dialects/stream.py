@@ -26,7 +26,7 @@ from .msgpack import invalid
 from .opening import open_stream, options_of
 from .sound import Samples, sound
 from .upload import refuse_form, transcribe
-from .wishes import Wishes, asks_to_be_told, wishes
+from .wishes import Wishes, asks_to_be_told, some_of, wishes
 
 logger = logging.getLogger(__name__)
 LEGACY_END = b"EOS"  # a whole binary message
@@ -73,10 +73,9 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
     async def post(request: Request) -> Response:
         with await gate.admit(request, "stt") as admitted:
             refuse_form(request)
-            heard = await transcribe(request, runtime, options_of(module), "transcribe", admitted)
-            transcript = heard.transcript
-            maps = [messages.word_map(word) for word in transcript]
-            return JSONResponse({"text": transcript.text, "words": maps, "duration": round(heard.seconds, 3)})
+            asked = some_of(request.query_params, "temperature", "seed", "guard")
+            heard = await transcribe(request, runtime, options_of(module, **asked), "transcribe", admitted)
+            return JSONResponse(messages.transcript(heard.transcript, drops=asked.get("guard") == "drop"))
 
     return [
         route
@@ -95,6 +94,7 @@ def _open(asked: Wishes, module: Module, runtime: Runtime) -> Stream:
         vad_head=asked.vad_head,
         vad_threshold=asked.vad_threshold,
         resumable=asked.resume,
+        guard=asked.guard,
     )
     return open_stream(runtime, options)
 
@@ -270,9 +270,8 @@ class Conversation:
                 if self._asked.resume:
                     message["seq"] = self._stream.position
                 await self._say(message)
-        await self._say(
-            {"type": "end", "samples": round(self._stream.received * self._asked.sample_rate / SAMPLE_RATE)}
-        )
+        end = {"type": "end", "samples": round(self._stream.received * self._asked.sample_rate / SAMPLE_RATE)}
+        await self._say({**end, "dropped": self._stream.dropped} if self._stream.options.guard == "drop" else end)
 
     async def _ping(self) -> None:
         if not self._ping_seconds:

@@ -14,11 +14,13 @@ from vivavoce.core import (
     Healed,
     StreamError,
     Token,
+    Transcript,
     TurnEnded,
     TurnResumed,
     TurnStarted,
     Vad,
     Word,
+    WordDropped,
     WordEnded,
     WordStarted,
 )
@@ -96,10 +98,13 @@ def event(event: Event, asked: Wishes) -> dict[str, object] | None:
             return {"type": "vad", "time": _time(time), "pauses": [round(pause, 4) for pause in pauses]}
         case Token(text, start):
             return {"type": "token", "text": text, "start": _time(start)}
-        case WordStarted(text, start, confidence) if asked.words:
-            return {"type": "word_start", "text": text, "start": _time(start), "confidence": round(confidence, 4)}
+        case WordStarted(text, start, confidence, suspect) if asked.words:
+            told = {"type": "word_start", "text": text, "start": _time(start), "confidence": round(confidence, 4)}
+            return told if suspect is None else {**told, "suspect": suspect}
         case WordEnded(word) if asked.words:
             return {"type": "word", **word_map(word)}
+        case WordDropped(word):
+            return {"type": "word_dropped", **word_map(word)}
         case TurnStarted(time):
             return {"type": "vad_start", "time": _time(time)}
         case TurnEnded(time):
@@ -114,9 +119,17 @@ def event(event: Event, asked: Wishes) -> dict[str, object] | None:
 
 
 def word_map(word: Word) -> dict[str, object]:
-    """A word and its times."""
+    """A word and its times, and why it is suspect, if it is."""
     times = {"start": _time(word.start), "stop": _time(word.stop)}
-    return {"text": word.text, **times, "confidence": round(word.confidence, 4)}
+    told = {"text": word.text, **times, "confidence": round(word.confidence, 4)}
+    return told if word.suspect is None else {**told, "suspect": word.suspect}
+
+
+def transcript(heard: Transcript, drops: bool) -> dict[str, object]:
+    """A whole recording; `drops`: with the suspects that are not among the words."""
+    words = [word_map(word) for word in heard]
+    told = {"text": heard.text, "words": words, "duration": round(heard.duration, 3)}
+    return {**told, "dropped": [word_map(word) for word in heard.dropped]} if drops else told
 
 
 def error(error: StreamError) -> dict[str, object]:

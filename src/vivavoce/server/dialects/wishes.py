@@ -10,6 +10,7 @@ from typing import Any, get_args
 from starlette.datastructures import QueryParams
 
 from vivavoce.core import SAMPLE_RATE, Fault, Refused
+from vivavoce.session.guard import GUARDS
 
 from ..credentials import QUERY_SECRETS
 from .sound import Format
@@ -35,6 +36,7 @@ class Wishes:
     session: str | None = None
     seq: int = 0
     refusal: str = "status"  # of the handshake; or "close": accepted, told and closed, since browsers hide a status
+    guard: str = "flag"
 
 
 def wishes(query: QueryParams) -> Wishes:
@@ -49,6 +51,14 @@ def wishes(query: QueryParams) -> Wishes:
             raise _refused(f"the parameter {name} is there twice")
         asked[name] = _READERS[name](name, text)
     return _consistent(asked)
+
+
+def some_of(query: QueryParams, *names: str) -> dict[str, Any]:
+    """Those of these parameters that are there; all others are passed over. Raises Refused as `wishes`."""
+    for name in names:
+        if len(query.getlist(name)) > 1:
+            raise _refused(f"the parameter {name} is there twice")
+    return {name: _READERS[name](name, query[name]) for name in names if name in query}
 
 
 def asks_to_be_told(query: QueryParams) -> bool:
@@ -130,6 +140,7 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "vad_threshold": _number(0, 1),
     "temperature": _number(0, 10),
     "seed": _integer(0, 2**63 - 1),
+    "guard": _one_of(*GUARDS),
     "idle": _number(0.1, 86_400),
     "resume": _flag,
     "refusal": _one_of("status", "close"),

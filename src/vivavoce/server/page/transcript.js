@@ -48,7 +48,7 @@ export class Transcript {
     const element = document.createElement(this.picked ? "button" : "span");
     element.className = "word";
     element.textContent = word.text;
-    if (word.confidence < UNSURE) element.classList.add("unsure");
+    if (word.confidence < UNSURE || word.suspect) element.classList.add("unsure");
     element.tabIndex = this.words.length ? -1 : 0;
     this.words.push(word);
     this.#elements.push(element);
@@ -116,7 +116,8 @@ export class Transcript {
     card.hidden = !word;
     if (!word) return;
     const sure = word.confidence === undefined ? "" : ` · ${Math.round(100 * word.confidence)} % sure`;
-    card.textContent = `${word.start.toFixed(2)} – ${word.stop.toFixed(2)} s${sure}`;
+    const suspect = word.suspect ? ` · suspect: ${word.suspect}` : "";
+    card.textContent = `${word.start.toFixed(2)} – ${word.stop.toFixed(2)} s${sure}${suspect}`;
     element.setAttribute("aria-describedby", "card");
     const place = element.getBoundingClientRect();
     const left = Math.min(innerWidth - card.offsetWidth - 8, Math.max(8, place.left + (place.width - card.offsetWidth) / 2));

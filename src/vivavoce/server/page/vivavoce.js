@@ -50,7 +50,8 @@ export class StreamError extends Error {
  * A stream of speech to text, which goes on over connections that break.
  *
  * `url` is the server's, http or ws. Options, all of them optional: `key` (or a token), `sampleRate` (24000) of what is
- * sent, `words` (true), `vad`, `vadHead`, `vadThreshold`, `temperature`, `seed`, `resume` (true), `live` (false: `send`
+ * sent, `words` (true), `vad`, `vadHead`, `vadThreshold`, `temperature`, `seed`, `guard` ("flag" or
+ * "drop"), `resume` (true), `live` (false: `send`
  * waits while the server is behind; true: what does not fit is dropped, oldest first), `path` ("v1/stream"), and in
  * seconds `again` (60), for which a lost connection is tried again, and `keep` (60) of audio held meanwhile.
  */
@@ -269,8 +270,8 @@ function pcm16(samples) {
 }
 
 /**
- * `for await (const event of stream)`: the server's messages of docs/protocols.md (token, word_start, word, vad, vad_start,
- * vad_end, vad_resume, flushed, healed, error), and connected, disconnected, gap, dropped. Iteration throws the
+ * `for await (const event of stream)`: the server's messages of docs/protocols.md (token, word_start, word, word_dropped, vad,
+ * vad_start, vad_end, vad_resume, flushed, healed, error), and connected, disconnected, gap, dropped. Iteration throws the
  * StreamError that ended it early.
  */
 class SttStream {
@@ -410,10 +411,10 @@ class SttStream {
     });
   }
 
-  #query({ sampleRate, words, vad, vadHead, vadThreshold, temperature, seed, resume }) {
+  #query({ sampleRate, words, vad, vadHead, vadThreshold, temperature, seed, guard, resume }) {
     return {
       format: "pcm_s16le", sample_rate: sampleRate, words, vad, vad_head: vadHead, vad_threshold: vadThreshold,
-      temperature, seed, resume, refusal: "close",
+      temperature, seed, guard, resume, refusal: "close",
       ...(this.session && { session: this.session, seq: this.#seq }),
     };
   }
