@@ -109,6 +109,10 @@ def test_speech_within_noise_is_not_steady_as_long_as_it_can_be_heard() -> None:
     assert reasons(heard(samples, saying("one", "two", every=10))) == [None, None]
 
 
+def test_a_word_that_the_end_brings_out_is_judged_by_what_there_was() -> None:
+    assert reasons(heard(noise(1.6), saying("one", every=1, first=26))) == ["steady"]  # its start is the end
+
+
 def test_a_word_in_the_first_moments_is_not_judged_by_how_steady_they_are() -> None:
     assert reasons(heard(noise(0.5), saying("one", every=1, first=6))) == [None]
 

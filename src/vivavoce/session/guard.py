@@ -29,7 +29,7 @@ from vivavoce.session.heal import BLOCK, LOUDEST
 GUARDS = ("flag", "drop")
 SILENT = -70.0  # dBFS of 20 ms: what stays below, nobody hears
 STEADY = 1.5  # dB between the loudest and the softest frame: less than any syllable, whatever the noise beside it
-ENOUGH = 8  # frames that must have been heard before steady means anything
+ENOUGH = 8  # frames, at least, in which a word is looked for
 BEFORE = 0.4  # seconds before a word's start that may still be of it: several times the error of starts
 LONGER = 2.0  # seconds, beyond the model's delay, that are remembered
 FASTEST = 6.0  # words a second: nobody says the same so fast for long
@@ -103,10 +103,11 @@ class Guard:
         """Why nobody can have said this word, the newest one."""
         self._said.append((text.casefold(), start))
         since = (start - BEFORE) * SAMPLE_RATE
-        levels = [(loudest, mean) for end, loudest, mean in self._heard if end > since]
-        if all(loudest < 10 ** (SILENT / 10) for loudest, _ in levels):
+        frames = max(ENOUGH, sum(end > since for end, *_ in self._heard))  # at the end of a stream there are few
+        levels = list(islice(reversed(self._heard), frames))
+        if all(loudest < 10 ** (SILENT / 10) for _, loudest, _ in levels):
             return "silence"
-        if len(levels) >= ENOUGH and _range([mean for _, mean in levels]) < STEADY:
+        if len(levels) >= ENOUGH and _range([mean for *_, mean in levels]) < STEADY:
             return "steady"
         return "repeated" if any(self._repeats(length) for length in range(1, LONGEST + 1)) else None
 
