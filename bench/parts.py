@@ -79,14 +79,20 @@ def main() -> None:
     parser.add_argument("--codec", default="int8", choices=["float32", "bfloat16", "int8"])
     parser.add_argument("--batch", default="1,8,16")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--isa", help="an instruction set of the kernels instead of the best one here")
     asked = parser.parse_args()
     batches = [int(size) for size in asked.batch.split(",")]
     mimi, lm = random_models(asked.shape, torch.bfloat16)
     with tempfile.TemporaryDirectory() as name:
         _peaks(Path(name))
         clocked = Clocked(Path(name))
-    codec = NativeEncoder(clocked.library, mimi, max(batches), 1, Precision(*PRECISIONS[asked.codec]), asked.threads)
-    native = NativeLm(clocked.library, lm, max(batches), 1, Precision(*PRECISIONS[asked.dtype]), asked.threads)
+    isa = asked.isa or next(iter(clocked.library.isas))
+    if isa not in clocked.library.isas:
+        parser.error(f"no {isa} here, but {', '.join(clocked.library.isas)}")
+    print(f"kernels  {isa}", flush=True)
+    how = max(batches), 1
+    codec = NativeEncoder(clocked.library, mimi, *how, Precision(*PRECISIONS[asked.codec]), asked.threads, isa)
+    native = NativeLm(clocked.library, lm, *how, Precision(*PRECISIONS[asked.dtype]), asked.threads, isa)
     fill(*native.heard, *codec._memory.rings.tensors)
     for batch in batches:
         for what, step in (

@@ -19,6 +19,7 @@ from vivavoce.engine.kernels.library import Library
 from vivavoce.engine.kernels.lm import NativeLm, Precision
 from vivavoce.engine.kernels.packing import Format
 from vivavoce.nn.lm import LmConfig
+from vivavoce.tools.machine import processor
 
 from .likeness import error, model
 from .test_kernels import FRAMES, USUAL, shapes, some_calls
@@ -66,6 +67,10 @@ def test_of_integers_tiles_make_what_vectors_make_bit_for_bit(
         ours, theirs = on_tiles.hear(*call), on_vectors.hear(*call)
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1], theirs[1])
+
+
+def test_amx_is_taken_only_where_the_processor_says_that_it_has_it(kernels: Library) -> None:
+    assert "amx" not in kernels.isas or "AMX" in processor().sets
 
 
 @pytest.mark.parametrize("weights", [Format.BFLOAT16, Format.INT8, Format.INT4], ids=lambda kind: kind.name)
