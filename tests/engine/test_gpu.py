@@ -258,9 +258,9 @@ def test_two_steps_may_be_on_their_way() -> None:
     batches = [{0: sound(0, 1)[0], 1: sound(1, 1)[0]}, {1: sound(2, 1)[0]}, {0: sound(3, 1)[0]}]
     first = engine.begin(batches[0])
     second = engine.begin(batches[1])
-    told = [engine.finish(first)]
+    told = [first.outputs().each()]
     third = engine.begin(batches[2])
-    told += [engine.finish(second), engine.finish(third)]
+    told += [second.outputs().each(), third.outputs().each()]
     for ours, theirs in zip(told, map(plain.step, batches), strict=True):
         assert {s: (o.token, o.codes, o.vad) for s, o in ours.items()} == {
             s: (o.token, o.codes, ()) for s, o in theirs.items()

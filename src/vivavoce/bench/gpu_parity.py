@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ..engine.codec import PlainEncoder
 from ..engine.gpu.engine import GraphedEngine
+from ..engine.outputs import StepOutput
 from ..engine.stepper import PlainLm
-from ..engine.stt import StepOutput, SttEngine
+from ..engine.stt import SttEngine
 from ..nn.lm import Lm
 from ..nn.mimi import Mimi
 

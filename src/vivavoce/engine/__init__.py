@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .outputs import StepOutput
 from .snapshot import History, Snapshot
 from .tts_snapshot import TtsHistory, TtsOptions, TtsSnapshot
 
 if TYPE_CHECKING:
     from .null import NullEngine
-    from .stt import StepOutput, SttEngine
+    from .stt import SttEngine
     from .tts import TtsEngine, TtsOutput
 
 __all__ = [
@@ -20,10 +21,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loaded when asked for: whoever keeps snapshots of streams must not pay for torch."""
-    if name in ("StepOutput", "SttEngine"):
-        from . import stt
+    if name == "SttEngine":
+        from .stt import SttEngine
 
-        return getattr(stt, name)
+        return SttEngine
     if name == "NullEngine":
         from .null import NullEngine
 

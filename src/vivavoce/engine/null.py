@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from vivavoce.core import TEXT_BOUNDARY, TEXT_PAD
 
+from .outputs import Made, Outputs, StepOutput
 from .snapshot import Snapshot
-from .stt import StepOutput
 
 NULL = "null"  # in the place of a model
 PIECES = ("<unk>", "<s>", "</s>", "<pad>", "▁la")
@@ -28,6 +28,7 @@ def _said(frame: int) -> StepOutput:
 
 
 _SAID = tuple(map(_said, range(CYCLE)))
+_TABLE = Outputs.of(range(CYCLE), _SAID)
 
 
 class NullEngine:
@@ -58,6 +59,14 @@ class NullEngine:
     def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, StepOutput]:
         """One frame float32 [1920] of each of these slots."""
         return {slot: self._next(slot) for slot in frames}
+
+    def begin(self, frames: Mapping[int, NDArray[np.float32]]) -> Made:
+        """The same, of at least one slot."""
+        slots = sorted(frames)
+        at = [self._heard[slot] % CYCLE for slot in slots]
+        for slot in slots:
+            self._heard[slot] += 1
+        return Made(Outputs(slots, _TABLE.token[at], _TABLE.logprob[at], _TABLE.vad[at], _TABLE.codes[at]))
 
     def catch_up(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, list[StepOutput]]:
         """The same number of frames float32 [k, 1920] of each of these slots."""

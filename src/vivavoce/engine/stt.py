@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -26,6 +25,7 @@ from .codec import EncoderOf, fastest_encoder
 from .kernels.lm import NativeLm
 from .kernels.packing import Format
 from .kernels.release import let_go
+from .outputs import Begun, Made, Outputs, StepOutput
 from .snapshot import Snapshot
 from .stepper import StepperOf, fastest
 
@@ -33,16 +33,6 @@ logger = logging.getLogger(__name__)
 KEPT = 250  # frames: 20 s, 1.9 MB of audio
 CONVOLUTIONS = 3  # frames that the codec's convolutions see
 LOUDEST = 32.0  # beyond this a sample is no audio; full scale is 1
-
-
-@dataclass(frozen=True, slots=True)
-class StepOutput:
-    """What one frame gave."""
-
-    token: int
-    logprob: float  # of the token, natural logarithm
-    vad: tuple[float, ...]  # per head, the probability that no word starts within its horizon
-    codes: tuple[int, ...]  # the frame's codes, as many as the LM hears
 
 
 class SttEngine:
@@ -167,16 +157,18 @@ class SttEngine:
         """The stream is over; its slot is free."""
         self._open.remove(slot)
 
-    @torch.inference_mode()
     def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, StepOutput]:
         """One frame, float32 [frame_size], for each slot that has one; samples that are no audio count as silence."""
-        if not frames:
-            return {}
+        return self.begin(frames).outputs().each() if frames else {}
+
+    @torch.inference_mode()
+    def begin(self, frames: Mapping[int, NDArray[np.float32]]) -> Begun:
+        """The same of at least one slot; where a device computes, this returns when it has been told what."""
         rows, codes = self._encode({slot: frame[None] for slot, frame in frames.items()})
         token, logprob, vad = self._hear(rows, rows.read(self._text)[:, None], codes)
         rows.write(self._text, token[:, -1])
-        told = _outputs(token, logprob, vad, codes)
-        return {slot: told[row][0] for row, slot in enumerate(sorted(frames))}
+        told = (part[:, 0].cpu().numpy() for part in (token, logprob, vad.float(), codes))
+        return Made(Outputs(sorted(frames), *told))
 
     @torch.inference_mode()
     def catch_up(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, list[StepOutput]]:

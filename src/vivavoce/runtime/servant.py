@@ -48,7 +48,7 @@ class Servant(ABC, Generic[S]):
     def run(self) -> None:
         """Sleep until a message comes or a step may be made; never ends."""
         while True:
-            for message, audio in self._link.receive(self._schedule.wait(monotonic())):
+            for message, audio in self._link.receive(self._wait()):
                 self.obey(message, audio)
             self.step()
 
@@ -61,6 +61,10 @@ class Servant(ABC, Generic[S]):
                 self._obey(message, audio)
         except NonsenseError as error:
             self._link.send([Malformed(f"{type(message).__name__}: {error}")])
+
+    def _wait(self) -> float | None:
+        """Seconds after which there is something to do though no message comes."""
+        return self._schedule.wait(monotonic())
 
     @abstractmethod
     def step(self) -> None:

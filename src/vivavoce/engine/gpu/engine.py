@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vivavoce.engine.stt import StepOutput, SttEngine, clean
+from vivavoce.engine.outputs import Outputs
+from vivavoce.engine.stt import SttEngine, clean
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
@@ -28,11 +29,22 @@ from .sizes import PAGE
 
 
 @dataclass(frozen=True)
-class Ticket:
+class Launched:
     """A step that is on its way."""
 
     slots: list[int]
-    launched: int
+    heads: int
+    graphs: Graphs
+    ticket: int
+
+    @property
+    def done(self) -> bool:
+        return self.graphs.done(self.ticket)
+
+    def outputs(self) -> Outputs:
+        told = self.graphs.read(self.ticket, len(self.slots)).copy()
+        numbers = told[:, 1 : 2 + self.heads].view(np.float32)
+        return Outputs(self.slots, told[:, 0], numbers[:, 0], numbers[:, 1:], told[:, 2 + self.heads :])
 
 
 class GraphedEngine(SttEngine):
@@ -69,25 +81,13 @@ class GraphedEngine(SttEngine):
         super().close(slot)
         self.paged.release(slot)
 
-    def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, StepOutput]:
-        return self.finish(self.begin(frames)) if frames else {}
-
-    def begin(self, frames: Mapping[int, NDArray[np.float32]]) -> Ticket:
-        """Launch a step; at most two may be on their way, and they are finished in their order."""
+    def begin(self, frames: Mapping[int, NDArray[np.float32]]) -> Launched:
+        """Launch a step; at most two may be on their way, and they are read in their order."""
         self._must_be_open(frames)
         slots = sorted(frames)
         pages = self.paged.next_pages(np.array(slots))
-        return Ticket(slots, self._graphs.launch(slots, pages, [frames[slot] for slot in slots]))
-
-    def finish(self, ticket: Ticket) -> dict[int, StepOutput]:
-        """What a launched step gave, when it is done."""
-        told = self._graphs.read(ticket.launched, len(ticket.slots))
-        heads = self.lm.config.extra_heads
-        token, codes = told[:, 0].tolist(), told[:, 2 + heads :].tolist()
-        logprob, *vad = told[:, 1 : 2 + heads].view(np.float32).T.tolist()
-        pauses = zip(*vad, strict=True) if heads else [()] * len(token)
-        rows = zip(ticket.slots, token, logprob, pauses, codes, strict=True)
-        return {slot: StepOutput(t, p, tuple(v), tuple(c)) for slot, t, p, v, c in rows}
+        ticket = self._graphs.launch(slots, pages, [frames[slot] for slot in slots])
+        return Launched(slots, self.lm.config.extra_heads, self._graphs, ticket)
 
     def _advance(self, rows: AnyRows, audio: Tensor) -> Tensor:
         """Samples [B, frame_size] of these rows to all that is told of them, int32 [B, told]."""

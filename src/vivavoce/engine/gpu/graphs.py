@@ -107,6 +107,11 @@ class Graphs:
             stage.done.synchronize()
         return stage.outgoing.numpy()[:count]
 
+    def done(self, ticket: int) -> bool:
+        """Whether `read` would not wait."""
+        done = self._staging[ticket].done
+        return done is None or done.query()
+
     def advance(self, size: int) -> None:
         """One step of what the device has been given."""
         if graph := self.captured.get(size):
