@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vivavoce import Transcriber
 from vivavoce.checkpoints import SttModel, load_stt
@@ -69,6 +70,21 @@ def test_packed_weights_hear_as_well(dtype: str, points: float, transcriber: Tra
     utterances += evaluate.noisy(utterances, 5, seed=2)
     packed = Transcriber(load_stt(device="cpu", dtype=dtype), batch_size=16)
     assert evaluate.score(packed, utterances).wer <= evaluate.score(transcriber, utterances).wer + points
+
+
+def test_the_eight_bits_of_a_gpu_hear_as_well(transcriber: Transcriber, takes: list[Clip]) -> None:
+    """The weights that its kernels multiply with, which tests/engine compares with, in the full precision of a CPU."""
+    pytest.importorskip("triton", reason="how a GPU packs needs Triton, which PyPI has for Linux")
+    from vivavoce.engine.gpu.packed import PackedLinear
+
+    utterances = [utterance for seed in (1, 2, 3) for utterance in evaluate.strung(takes, seed)]
+    utterances += evaluate.noisy(utterances, 5, seed=2)
+    rounded = load_stt(device="cpu")
+    for part in rounded.lm.transformer.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.weight = torch.nn.Parameter(PackedLinear(part).unpacked)
+    heard = evaluate.score(Transcriber(rounded, batch_size=16), utterances)
+    assert heard.wer <= evaluate.score(transcriber, utterances).wer + 0.2
 
 
 def test_the_codec_is_understood_after_a_round_trip(

@@ -11,7 +11,7 @@ import pytest
 import sentencepiece
 import torch
 
-from vivavoce.checkpoints import SttModel, load_stt, save_stt
+from vivavoce.checkpoints import SttModel, load_stt, load_tts, save_stt
 from vivavoce.checkpoints.assembly import torch_dtype
 from vivavoce.core import CheckpointError, UnsupportedError
 
@@ -193,11 +193,22 @@ def test_an_unknown_dtype_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
-def test_packed_weights_are_an_engine_s_and_only_on_a_cpu(dtype: str, folder: Path) -> None:
+def test_packed_weights_are_an_engine_s_and_not_on_every_device(dtype: str, folder: Path) -> None:
     model = load_stt(folder, device="cpu", dtype=dtype)
     assert (model.packed, model.dtype, model.lm.embeddings.dtype) == (dtype, dtype, torch.float32)
-    with pytest.raises(UnsupportedError, match=f"{dtype} is a format of the CPU's kernels, and the device is cuda"):
-        torch_dtype(dtype, torch.device("cuda"))
+    with pytest.raises(UnsupportedError, match=f"{dtype} is a format of kernels for cpu.*, and the device is meta"):
+        torch_dtype(dtype, torch.device("meta"))
+
+
+def test_a_gpu_has_kernels_for_eight_bits_and_not_for_four() -> None:
+    assert torch_dtype("int8", torch.device("cuda")) == (None, "int8")
+    with pytest.raises(UnsupportedError, match="int4 is a format of kernels for cpu, and the device is cuda"):
+        torch_dtype("int4", torch.device("cuda"))
+
+
+def test_a_model_that_speaks_is_packed_only_on_a_cpu() -> None:
+    with pytest.raises(UnsupportedError, match=r"int8 .*, and the device is meta"):
+        load_tts("random:tts-0.75b", device="meta", dtype="int8")
 
 
 @pytest.mark.parametrize("device", ["cuda:77", "abacus"])

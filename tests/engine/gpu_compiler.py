@@ -26,6 +26,8 @@ from triton.runtime.jit import JITFunction
 from vivavoce.checkpoints.random import SHAPES, noisy
 from vivavoce.engine.gpu import codec as codec_module
 from vivavoce.engine.gpu.engine import GraphedEngine
+from vivavoce.engine.gpu.packed import PackedLinear, pack
+from vivavoce.engine.gpu.support import PACKS
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 
@@ -75,6 +77,12 @@ def main(capability: int) -> None:
             engine.open(0)
             engine.step({0: frame})
             engine.catch_up({0: np.stack([frame] * 3)})
+    if capability >= PACKS[0] * 10:
+        pack(lm)
+    for rows in (1, 64, 256, 512):  # one of each tile
+        for part in lm.modules():
+            if isinstance(part, PackedLinear):
+                part(torch.zeros(rows, part.weight.shape[1], dtype=lm.embeddings.dtype))
     for name, kernel in sorted(COMPILED.items()):
         print(name, *resources(kernel))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from vivavoce.engine.gpu.kernels.choice import choose
 from vivavoce.engine.gpu.kernels.quantiser import quantise
 from vivavoce.engine.gpu.lm import PagedLm
 from vivavoce.engine.gpu.memory import eight_bits
+from vivavoce.engine.gpu.packed import PackedLinear, pack
 from vivavoce.engine.gpu.sizes import EIGHT_BITS, page_bytes
 from vivavoce.engine.stepper import PlainLm
 from vivavoce.nn import sampling
@@ -91,6 +93,56 @@ def test_the_error_of_each_memory_is_known(memory: torch.dtype, most: float) -> 
 def test_sixteen_bits_give_what_pytorch_gives_in_sixteen_bits(dtype: torch.dtype, most: float) -> None:
     lm = model(TINY_LM).to(DEVICE, dtype)
     assert compared(lm, PagedLm(lm, 3, FRAMES, page=PAGE), some_calls(lm.config)[:2]) < most
+
+
+def packed_and_not(lm: Lm) -> tuple[Lm, Lm]:
+    """Packed, and in full precision with the same weights."""
+    rounded, plain = copy.deepcopy(lm), copy.deepcopy(lm)
+    pack(rounded)
+    for name, part in rounded.transformer.named_modules():
+        if isinstance(part, PackedLinear):
+            plain.transformer.get_submodule(name).weight = torch.nn.Parameter(part.unpacked)
+    return rounded, plain
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rows"),
+    [(torch.float32, 5), (torch.float32, 70), (torch.float32, 300), (torch.float16, 17), (torch.bfloat16, 3)],
+    ids=str,
+)
+def test_a_product_of_eight_bits_is_that_of_the_weights_that_are_kept(dtype: torch.dtype, rows: int) -> None:
+    """In every shape of tile, over sizes that are multiples of none; a row of zeros is one of zeros."""
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(300, 37, bias=False, device=DEVICE).requires_grad_(False)
+    linear.weight[3] = 0
+    packed, x = PackedLinear(linear), torch.randn(rows, 300, device=DEVICE).to(dtype)
+    got = packed(x)
+    assert (got.shape, got.dtype) == ((rows, 37), dtype)
+    torch.testing.assert_close(packed.unpacked, linear.weight, atol=float(packed.scale.max()) / 2, rtol=0)
+    close = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}[dtype]
+    assert error(got.float(), x.float() @ packed.unpacked.T) < close
+    assert not got[:, 3].any()
+
+
+def test_an_lm_in_eight_bits_steps_and_is_restored_as_one_with_those_weights() -> None:
+    """Its own, that is: weights that are packed twice are the same."""
+    full = model(TINY_LM).to(DEVICE)
+    packed, plain = packed_and_not(full)
+    kept = [part for part in packed.modules() if isinstance(part, PackedLinear)]
+    assert len(kept) == 4 * TINY_LM.num_layers
+    pack(packed)
+    assert kept == [part for part in packed.modules() if isinstance(part, PackedLinear)]
+    ours, theirs = PagedLm(packed, 3, FRAMES, page=PAGE), PlainLm(plain, 3, FRAMES)
+    calls = some_calls(plain.config)[:3]
+    assert compared(plain, ours, calls) < 1e-5
+    assert 1e-4 < compared(full, PagedLm(packed, 3, FRAMES, page=PAGE), calls[:1]) < 0.03
+    _, text, codes = calls[0]
+    with torch.inference_mode():
+        for stepper in (ours, theirs):
+            stepper.reset(2)
+            stepper.prefill(text, codes, 2, 40)
+        call = Rows([2], DEVICE), text[:, :1], codes[:, :1]
+        assert error(ours.hear(*call)[0], theirs.hear(*call)[0]) < 1e-5
 
 
 @pytest.mark.parametrize("memory", [None, torch.float8_e4m3fn], ids=["as the model", "fp8"])
@@ -318,7 +370,10 @@ def test_a_gpu_without_what_it_takes_is_stepped_by_pytorch(monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: (7, 5))
     assert support.reason_against(lm) is None
     assert support.eight_bit(DEVICE) == torch.int8
+    assert support.reason_against_packing(lm, "int8") == "compute capability 7.5 is older than 8.0"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: (8, 9))
+    assert support.reason_against_packing(lm, "int8") is None
+    assert support.reason_against_packing(lm, "int4") == "their kernels are for int8"
     assert support.eight_bit(DEVICE) == torch.float8_e4m3fn
     assert support.reason_against(Lm(replace(TINY_LM, cross_attention=True))) == "the model speaks"
     monkeypatch.setattr(support, "find_spec", lambda _: None)
@@ -335,7 +390,8 @@ def test_every_kernel_compiles_for_gpus_that_are_not_here(capability: int) -> No
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     kernels = [line.split() for line in done.stdout.splitlines()]
-    assert {name for name, *_ in kernels} == {
+    products = {"_product"} if capability >= 80 else set[str]()
+    assert {name for name, *_ in kernels} - products == {
         "_attend", "_choose", "_embed", "_gate", "_join", "_last", "_nearest", "_norm", "_rotate_and_keep",
     }  # fmt: skip
     assert all(int(spilled) <= (0 if capability == 90 else 16) for *_, spilled, _ in kernels)

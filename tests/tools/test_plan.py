@@ -98,7 +98,7 @@ def test_machines_for_many_streams(run: Run) -> None:
         (["--model", "random:none"], ExitCode.UNSUPPORTED, "random:stt-1b"),
         (["--model", "someone/unknown"], ExitCode.CHECKPOINT, "vivavoce model pull someone/unknown"),
         (["--model", "./nowhere"], ExitCode.CHECKPOINT, "no such folder"),
-        (["--gpu", "L4", "--dtype", "int8"], ExitCode.UNSUPPORTED, "CPU"),
+        (["--gpu", "L4", "--dtype", "int4"], ExitCode.UNSUPPORTED, "kernels for cpu"),
         (["--gpu", "L4", "--dtype", "fp7"], ExitCode.UNSUPPORTED, "fp7"),
     ],
 )

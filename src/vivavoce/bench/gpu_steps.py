@@ -59,7 +59,7 @@ class Floor:
     def of(cls, mimi: Mimi, lm: Lm, kept: torch.dtype) -> Floor:
         parts = [mimi.encoder, mimi.encoder_transformer, mimi.downsample, mimi.quantizer]
         codec = sum(p.numel() * p.element_size() for part in parts for p in part.parameters())
-        layers = [*lm.transformer.parameters(), lm.text_head.weight, lm.extra_heads]
+        layers = [*lm.transformer.parameters(), *lm.transformer.buffers(), lm.text_head.weight, lm.extra_heads]
         config, codec_config = lm.transformer.config, mimi.encoder_transformer.config
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             mimi.encode(torch.zeros(1, mimi.config.frame_size, device=lm.embeddings.device), codebooks=lm.config.n_q)

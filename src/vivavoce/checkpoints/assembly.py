@@ -21,7 +21,10 @@ _DTYPE_NAMES = {
     **dict.fromkeys(("float16", "fp16", "f16", "half"), torch.float16),
     **dict.fromkeys(("bfloat16", "bf16"), torch.bfloat16),
 }
-PACKED = ("int8", "int4")  # what the engine's CPU kernels make of an LM's weights; no layout of files
+PACKED = {  # what an engine's kernels make of an LM's weights, and whose; no layout of files
+    "int8": ("cpu", "cuda"),
+    "int4": ("cpu",),
+}
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,9 @@ def torch_dtype(value: str | torch.dtype | None, device: torch.device) -> tuple[
     if value is None:
         return None, None
     if value in PACKED:
-        if device.type != "cpu":
-            raise UnsupportedError(f"dtype {value} is a format of the CPU's kernels, and the device is {device}")
+        if device.type not in PACKED[value]:
+            whose = " and ".join(PACKED[value])
+            raise UnsupportedError(f"dtype {value} is a format of kernels for {whose}, and the device is {device}")
         return None, str(value)
     dtype = _DTYPE_NAMES.get(value.lower()) if isinstance(value, str) else value
     if dtype not in _DTYPE_NAMES.values():

@@ -31,8 +31,8 @@ def load_stt(
     `hf://owner/name/file` on the hub; the name of an embedded model; None for the embedded default; `random:stt-1b` for
     noise of that shape (checkpoints/random.py).
     `device`: a torch device, or "auto" for CUDA where there is one.
-    `dtype` of the LM: by default the file's, but fp32 for small models on the CPU. "int8" and "int4", on the CPU: the
-    tensors are loaded as by default, and an engine packs them. The codec is always fp32.
+    `dtype` of the LM: by default the file's, but fp32 for small models on the CPU. "int8", and on the CPU "int4":
+    the tensors are loaded as by default, and an engine packs them. The codec is always fp32.
     `instead`: single files and the number of codebooks that replace the model's own.
 
     Raises CheckpointError (the files), DownloadError (the hub), UnsupportedError (the device).

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..core import CheckpointError
+from ..core import CheckpointError, UnsupportedError
 from ..nn.conditions import Conditions
 from ..settings.sources import embedded
 from . import pytorch, speech
@@ -36,6 +36,8 @@ def load_tts(
     """
     target = torch_device(device)
     wanted, packed = torch_dtype(dtype, target)
+    if packed and target.type != "cpu":
+        raise UnsupportedError(f"dtype {packed} of a model that speaks needs the CPU, and the device is {target}")
     model = _open(source, target, wanted, instead)
     return replace(_with_codebooks(model, instead.codebooks), packed=packed)
 

@@ -51,7 +51,7 @@ def plan(
     ] = None,
     sm: Annotated[str, typer.Option(metavar="SM", help="Compute capability, with --vram-mb: sm75, 8.6 …")] = "sm80",
     dtype: Annotated[
-        str | None, typer.Option(metavar="DTYPE", help="float32, bfloat16, float16; int8 or int4 on a CPU.")
+        str | None, typer.Option(metavar="DTYPE", help="float32, bfloat16, float16, int8; int4 on a CPU.")
     ] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Must so many streams fit? Else exit code 1.")] = None,
     streams: Annotated[

@@ -75,7 +75,7 @@ def transcribe(
     ] = "auto",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"],
-        typer.Option(help="Precision of the weights; auto takes what suits model and device. int8 and int4: on a CPU."),
+        typer.Option(help="Precision of the weights; auto takes what suits model and device. int4: on a CPU."),
     ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="How many recordings are transcribed at once.")] = 8,
     language: Annotated[

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vivavoce.core import TEXT_PAD
+from vivavoce.core import TEXT_PAD, UnsupportedError
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
@@ -70,15 +70,23 @@ class SttEngine:
     def fastest(cls, mimi: Mimi, lm: Lm, slots: int, packed: str | None = None) -> SttEngine:
         """The engine for the device that the model is on: captured graphs on a GPU that has the kernels for them.
 
-        `packed` as `stepper.fastest` has it. On a CPU the codec is bf16 where the LM is, int8 where that is packed.
+        `packed` as `stepper.fastest` has it. On a CPU the codec is bf16 where the LM is, int8 where that is packed. On
+        a GPU "int8" packs the LM itself, from then on for everybody who has it.
+        Raises UnsupportedError where nothing steps weights that are packed so.
         """
-        if lm.embeddings.device.type == "cuda" and not packed:
-            from .gpu.support import reason_against
+        if lm.embeddings.device.type == "cuda":
+            from .gpu.support import reason_against, reason_against_packing
 
-            if (reason := reason_against(lm)) is None:
+            if (reason := reason_against_packing(lm, packed) if packed else reason_against(lm)) is None:
                 from .gpu.engine import GraphedEngine
 
+                if packed:
+                    from .gpu.packed import pack
+
+                    pack(lm)
                 return GraphedEngine(mimi, lm, slots)
+            if packed:
+                raise UnsupportedError(f"dtype {packed} needs captured graphs, which cannot be: {reason}")
             logger.warning("PyTorch steps the model on this GPU, without captured graphs: %s", reason)
         codec = Format.FLOAT32 if lm.embeddings.dtype == torch.float32 else Format.INT8 if packed else Format.BFLOAT16
         return cls(mimi, lm, slots, partial(fastest, packed=packed), partial(fastest_encoder, format=codec))

@@ -78,10 +78,10 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
-    def ring(self, slots: int, capacity: int) -> KvRing:
-        dim = self.out.in_features // self.heads
-        shape = (slots, self.heads, capacity, dim)
-        return KvRing(self.out.weight.new_zeros(shape), self.out.weight.new_zeros(shape))
+    def ring(self, slots: int, capacity: int, like: Tensor) -> KvRing:
+        """In the dtype and on the device of `like`; weights may be packed."""
+        shape = (slots, self.heads, capacity, self.out.in_features // self.heads)
+        return KvRing(like.new_zeros(shape), like.new_zeros(shape))
 
     def forward(self, x: Tensor, rotation: Tensor, window: Window | Tensor, ring: KvRing | None = None) -> Tensor:
         """x [B, T, dim]; `window` is a bool mask [T, T] offline, a `Window` over `ring` when streaming."""

@@ -87,7 +87,7 @@ class Layer(nn.Module):
 
     def ring(self, slots: int, capacity: int) -> KvRing:
         """Room for the keys and values of `capacity` positions of every slot."""
-        return self.attention.ring(slots, capacity)
+        return self.attention.ring(slots, capacity, next(self.norm1.parameters()).detach())
 
     def forward(
         self, x: Tensor, rotation: Tensor, window: Window | Tensor, ring: KvRing | None, source: KvRing | None = None

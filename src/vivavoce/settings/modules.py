@@ -36,7 +36,9 @@ class Compute(BaseModel):
         None, description="Folder, owner/name or hf://owner/name; else the embedded model; none: no speech to text."
     )
     device: Device = Field("auto", description="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:N, mps.")
-    dtype: Dtype = Field("auto", description="Precision of the weights; int8 and int4 are packed at start, on a CPU.")
+    dtype: Dtype = Field(
+        "auto", description="Precision of the weights; int8 and int4 are packed at start, int4 on a CPU."
+    )
     slots: int = Field(16, ge=1, le=4096, description="Streams at once (moshi-server's batch_size).")
     threads: int | None = Field(None, ge=1, description="Threads of the arithmetic on a CPU; else torch's choice.")
     temperature: float | None = Field(

@@ -19,8 +19,8 @@ from vivavoce.checkpoints.model import SttConfig
 from vivavoce.checkpoints.random import RANDOM, SHAPES
 from vivavoce.core import CheckpointError, UnsupportedError
 from vivavoce.engine import SttEngine
-from vivavoce.engine.gpu.sizes import slot_bytes, usable
-from vivavoce.engine.gpu.support import FP8, OLDEST
+from vivavoce.engine.gpu.sizes import packed_bytes, slot_bytes, usable
+from vivavoce.engine.gpu.support import FP8, OLDEST, PACKS
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 from vivavoce.runtime.cost import StepCost
@@ -134,19 +134,21 @@ def shape_of(source: str | None) -> str | None:
 def on_gpu(model: SttModel, gpu: Gpu, dtype: str | None = None, **fork: Any) -> Plan:
     """`fork`: what is given to its estimate, in MiB and thousand millions. Raises UnsupportedError."""
     assert gpu.total is not None and gpu.free is not None, "a simulated GPU has no memory"
-    weights, _ = torch_dtype(dtype, torch.device("meta"))
+    weights, packed = torch_dtype(dtype, torch.device("cuda"))
     kept = weights or model.lm.embeddings.dtype
     if kept == torch.bfloat16 and gpu.pre_ampere:
         kept = torch.float16
     lm, frames = model.lm.to(kept), SttEngine.TOGETHER
-    loaded = _bytes(lm) + _bytes(model.mimi)
+    if packed and gpu.capability < PACKS:
+        raise UnsupportedError(f"dtype {packed} needs compute capability {PACKS[0]}.{PACKS[1]}; {gpu.name} is {gpu.sm}")
+    loaded = _bytes(model.mimi) + (packed_bytes(lm) if packed else _bytes(lm))
     room = usable(gpu.free - loaded)
     precisions = [kept, torch.float8_e4m3fn if gpu.capability >= FP8 else torch.int8]
     memory = tuple(_kept(room, name, slot_bytes(model.mimi, lm, frames, name)) for name in precisions)
     given = {"billions": sum(weight.numel() for weight in lm.parameters()) / 1e9, **fork}
     estimate = fork_plan(lm.config, gpu.total // MIB, gpu.free // MIB, bytes=kept.itemsize, **given)
     where = f"{gpu.name}, {gpu.sm}" + (", older than 7.0: stepped by PyTorch" if gpu.capability < OLDEST else "")
-    return Plan(model.config.name, where, _name(kept), gpu.free, loaded, memory, estimate, None)
+    return Plan(model.config.name, where, packed or _name(kept), gpu.free, loaded, memory, estimate, None)
 
 
 def _kept(room: int, dtype: torch.dtype, slot: int) -> Kept:

@@ -20,6 +20,13 @@ def usable(free: int) -> int:
     return int(free * SHARE) - LIBRARIES
 
 
+def packed_bytes(lm: Lm) -> int:
+    """Of an LM whose layers are packed in 8 bits; the scales are a thousandth."""
+    layers = [weight.numel() for weight in lm.transformer.parameters() if weight.ndim == 2]
+    rest = lm.embeddings.itemsize * (sum(weight.numel() for weight in lm.parameters()) - sum(layers))
+    return sum(layers) + rest
+
+
 def slot_bytes(mimi: Mimi, lm: Lm, frames: int, kept: torch.dtype, page: int = PAGE) -> int:
     """Of a stream that has heard its whole context, keys and values of the LM in `kept`; calls of up to `frames`."""
     config = lm.transformer.config

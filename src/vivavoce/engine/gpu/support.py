@@ -10,6 +10,7 @@ from vivavoce.nn.lm import Lm
 
 OLDEST = (7, 0)  # compute capability: the first that Triton compiles for
 FP8 = (8, 9)  # that converts fp8
+PACKS = (8, 0)  # for whose matrix units Triton compiles: below, a product of packed weights would be slower, not faster
 
 
 def reason_against(lm: Lm) -> str | None:
@@ -26,6 +27,16 @@ def lacks_kernels(capability: tuple[int, int]) -> str | None:
     if capability < OLDEST:
         return f"compute capability {capability[0]}.{capability[1]} is older than {OLDEST[0]}.{OLDEST[1]}"
     return None
+
+
+def reason_against_packing(lm: Lm, packed: str) -> str | None:
+    """Why the graphs do not step this LM with weights that are packed so; None if they do."""
+    capability = torch.cuda.get_device_capability(lm.embeddings.device)
+    if packed != "int8":
+        return "their kernels are for int8"
+    if capability < PACKS:
+        return f"compute capability {capability[0]}.{capability[1]} is older than {PACKS[0]}.{PACKS[1]}"
+    return reason_against(lm)
 
 
 def hears_only(lm: Lm) -> bool:
