@@ -63,6 +63,15 @@ def test_a_gpu_by_name_number_and_size(run: Run) -> None:
     assert [kept["dtype"] for kept in sized["memory"]] == ["float16", "int8"]
 
 
+def test_packed_weights_leave_a_gpu_more_room(run: Run) -> None:
+    full = told(run("plan", "--model", SMALL, "--gpu", "L4", "--json"))
+    packed = told(run("plan", "--model", SMALL, "--gpu", "L4", "--dtype", "int8", "--json"))
+    assert packed["dtype"] == "int8"
+    assert 0.8e9 < full["weights"] - packed["weights"] < 0.85e9  # one byte instead of two for 822 million weights
+    assert packed["memory"][0]["dtype"] == "bfloat16"
+    assert packed["memory"][0]["slots"] > full["memory"][0]["slots"]
+
+
 def test_the_forks_variables_change_its_estimate(run: Run) -> None:
     plain = ("plan", "--model", SMALL, "--gpu", "L4", "--json")
     assert told(run(*plain, MOSHI_PER_BATCH_ITEM_MB="600"))["fork"]["per_slot"] == 600
@@ -99,6 +108,7 @@ def test_machines_for_many_streams(run: Run) -> None:
         (["--model", "someone/unknown"], ExitCode.CHECKPOINT, "vivavoce model pull someone/unknown"),
         (["--model", "./nowhere"], ExitCode.CHECKPOINT, "no such folder"),
         (["--gpu", "L4", "--dtype", "int4"], ExitCode.UNSUPPORTED, "kernels for cpu"),
+        (["--gpu", "T4", "--dtype", "int8"], ExitCode.UNSUPPORTED, "needs compute capability 8.0; T4 is sm75"),
         (["--gpu", "L4", "--dtype", "fp7"], ExitCode.UNSUPPORTED, "fp7"),
     ],
 )
