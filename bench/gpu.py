@@ -5,17 +5,20 @@
     TRITON_INTERPRET=1 python bench/gpu.py --tiny --out DIR      # without a GPU: that the script itself is right
 
 1. Parity with the PyTorch path: fp32 token for token, then 16 and 8 bits over 500 steps of the embedded model.
-2. Steps at B = 1, 16, … 2,048, at full and quarter context, keys and values in 16 and 8 bits: whole, LM, codec, floor.
+2. Steps at B = 1, 16, … 2,048, at full and quarter context, keys and values in 16 and 8 bits: whole, LM, codec, floor;
+   a profile of the largest; packed weights and a codec in 16 bits.
 3. The peer, `moshi`'s own streaming, on the same card and weights.
-4. The attention kernel in other shapes, as bytes a second. 5. A profile of the largest batch.
+4. The attention kernel and the products of packed weights in other shapes.
 
-Writes gpu.json and gpu.md to the folder after every part, so that a run that is cut short has told what it knows.
+Writes gpu.json and gpu.md to the folder after every row, so that a run that is cut short has told what it knows; what
+matters most comes first.
 Needs Triton and numpy, safetensors, sentencepiece; for the peer also moshi and einops.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import gc
 import json
@@ -24,6 +27,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,14 +39,16 @@ import numpy as np
 import torch
 import triton
 
-from vivavoce.bench.gpu_parity import logit_errors, parity
-from vivavoce.bench.gpu_steps import Card, fill, median_ms, our_rows, peer_ms, pretend
+from vivavoce.bench.gpu_parity import logit_errors, parity, weights_of
+from vivavoce.bench.gpu_steps import Card, Floor, fill, median_ms, our_row, peer_ms, pretend
 from vivavoce.bench.step import moshi_models
 from vivavoce.checkpoints import load_stt
 from vivavoce.checkpoints.random import SHAPES, noisy
 from vivavoce.core import VivavoceError
 from vivavoce.engine.gpu.engine import GraphedEngine
 from vivavoce.engine.gpu.kernels import attention
+from vivavoce.engine.gpu.kernels.product import TILES, WIDEST, Tile, product
+from vivavoce.engine.gpu.packed import PackedLinear, pack
 from vivavoce.engine.gpu.support import eight_bit
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
@@ -63,6 +69,7 @@ class Plan:
     models: Callable[[torch.dtype], tuple[Mimi, Lm]]
     parity_models: Callable[[torch.dtype], tuple[Mimi, Lm]]
     shapes: Sequence[tuple[int, int]]  # of the attention kernel: positions at once, warps
+    tiles: Sequence[Tile] = (*(tile for _, tile in TILES), (16, 32, 256, 4), (64, 64, 128, 4), WIDEST)
 
     @classmethod
     def usual(cls, batches: Sequence[int]) -> Plan:
@@ -72,7 +79,7 @@ class Plan:
     @classmethod
     def tiny(cls) -> Plan:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(device, (1, 2), (1.0,), 1, 2, very_small, very_small, [(16, 1)])
+        return cls(device, (1, 2), (1.0,), 1, 3, very_small, very_small, [(16, 1)], [(16, 16, 16, 1)])
 
 
 @dataclass
@@ -98,6 +105,7 @@ class Told:
             for row in part():
                 rows.append(dataclasses.asdict(row) if dataclasses.is_dataclass(row) else row)
                 print(f"[{time.monotonic() - begun:6.1f} s] {name}: {rows[-1]}", flush=True)
+                self.write()  # whoever ends this process asks nobody
                 if time.monotonic() > self.until:
                     self.faults.append(f"{name}: cut short, the time was over")
                     break
@@ -182,6 +190,9 @@ def whether_it_is_right(plan: Plan, speech: np.ndarray[Any, Any]) -> Iterator[An
         yield run(mimi, lm)
         yield run(mimi, rounded)
         yield run(mimi, rounded, reference=lm)
+        run = partial(run, steps=plan.parity_steps * 2 // 5)  # enough for what is a choice and no fault
+        pack(rounded)
+        yield run(mimi, rounded, reference=lm)
         for memory in dict.fromkeys((torch.int8, eight(plan.device))):
             yield run(mimi, lm, memory=memory)
     for codec in dict.fromkeys((None, half, torch.float16)):  # with the products as they are used
@@ -190,9 +201,12 @@ def whether_it_is_right(plan: Plan, speech: np.ndarray[Any, Any]) -> Iterator[An
 
 def how_exact(plan: Plan) -> Iterator[Any]:
     """Relative error of the logits of the measured shape, with the whole context heard, to fp32."""
-    _, lm = plan.models(sixteen_bits(plan.device))
-    errors = logit_errors(lm.to(plan.device), [None, *{torch.int8, eight(plan.device)}], lm.config.context)
-    yield {"weights": str(lm.embeddings.dtype), **errors}
+    lm = plan.models(sixteen_bits(plan.device))[1].to(plan.device)
+    exact = copy.deepcopy(lm).float()
+    for _ in range(2):
+        errors = logit_errors(lm, exact, [None, *{torch.int8, eight(plan.device)}], lm.config.context)
+        yield {"weights": weights_of(lm), **errors}
+        pack(lm)
 
 
 class exact_products:  # noqa: N801
@@ -207,22 +221,38 @@ class exact_products:  # noqa: N801
 
 
 def steps(
-    plan: Plan, card: Card, memory: torch.dtype, codec: torch.dtype | None, profile: Path | None
+    plan: Plan,
+    card: Card,
+    memory: torch.dtype,
+    *,
+    codec: torch.dtype | None = None,
+    packed: bool = False,
+    shares: Sequence[float] | None = None,
+    profile: Path | None = None,
 ) -> Iterator[Any]:
-    """One engine of as many slots as the largest batch; the profile is of its largest batch that fits."""
+    """One engine of as many slots as the largest batch; the profile is of the largest with the whole context heard."""
     dtype = sixteen_bits(plan.device)
     mimi, lm = (network.to(plan.device) for network in plan.models(dtype))
+    if packed:
+        pack(lm)
     begun = time.perf_counter()
     engine = largest_engine(plan, mimi, lm, memory, codec)
     print(f"an engine of {engine.slots} slots in {memory}: {time.perf_counter() - begun:.1f} s", flush=True)
-    measured = 0
-    batches = [batch for batch in plan.batches if batch <= engine.slots]
-    for row in our_rows(engine, batches, plan.shares, card, plan.steps):
-        measured = max(measured, row.batch)
-        codec_in = str(codec or torch.float32).removeprefix("torch.")
-        yield {"codec in": codec_in, **dataclasses.asdict(row), "over floor": row.p50 / row.floor}
-    if profile:
-        write_profile(engine, measured, profile)
+    floor = Floor.of(mimi, lm, memory)
+    kinds = {"weights": weights_of(lm), "codec in": str(codec or torch.float32).removeprefix("torch.")}
+    for share in shares or plan.shares:
+        measured = 0
+        for batch in (batch for batch in plan.batches if batch <= engine.slots):
+            try:
+                row = our_row(engine, batch, share, card, floor, plan.steps)
+            except torch.OutOfMemoryError as error:
+                row = None
+                print(f"{batch} streams: {str(error).splitlines()[0]}", flush=True)
+            if row:
+                measured = batch
+                yield {**kinds, **dataclasses.asdict(row), "over floor": row.p50 / row.floor}
+        if profile and measured and not profile.exists():
+            write_profile(engine, measured, profile)
 
 
 def largest_engine(plan: Plan, mimi: Mimi, lm: Lm, memory: torch.dtype, codec: torch.dtype | None) -> GraphedEngine:
@@ -258,20 +288,18 @@ def write_profile(engine: GraphedEngine, batch: int, path: Path) -> None:
     path.write_text(profiler.key_averages().table(sort_by=key, row_limit=40, max_name_column_width=100))
 
 
-def peers(plan: Plan) -> Iterator[Any]:
-    """Without torch.compile, which takes the peer seconds for each batch size; then with it at one of them."""
+def peers(plan: Plan, batches: Sequence[int], compiled: bool) -> Iterator[Any]:
+    """torch.compile takes the peer a minute for one batch size, so it is a row of its own."""
     os.environ["NO_TORCH_COMPILE"] = ""  # read when moshi is imported; empty: what it compiles may be switched
     theirs = moshi_models(*plan.models(sixteen_bits(plan.device)), str(plan.device))
     from moshi.utils.compile import no_compile
 
-    for batch in plan.batches:
-        with no_compile():
+    for batch in batches:
+        with nullcontext() if compiled else no_compile():
             row = peer(plan, theirs, batch)
         yield row
         if row["step"] is None:
             break
-    if plan.device.type == "cuda":
-        yield {**peer(plan, theirs, 64), "note": "with torch.compile"}
 
 
 def peer(plan: Plan, models: tuple[Any, Any], batch: int) -> dict[str, Any]:
@@ -315,6 +343,30 @@ def attention_shapes(plan: Plan, card: Card) -> Iterator[Any]:
         del engine, kept, paged
 
 
+def product_shapes(plan: Plan) -> Iterator[Any]:
+    """Which tile multiplies the packed weights of one layer fastest, and how long 16 bits take without."""
+    dtype = sixteen_bits(plan.device)
+    layer = plan.models(dtype)[1].to(plan.device).transformer.layers[0]
+    wide = [part for part in layer.modules() if isinstance(part, torch.nn.Linear)]
+    narrow = [PackedLinear(part) for part in wide]
+    for rows in sorted({min(rows, max(plan.batches)) for rows in (1, 16, 64, 256, 1024, 2048)}):
+        given = [torch.randn(rows, part.in_features, device=plan.device).to(dtype) for part in wide]
+
+        @torch.inference_mode()
+        def plain(given: Sequence[torch.Tensor] = given) -> None:
+            for part, x in zip(wide, given, strict=True):
+                part(x)
+
+        def packed(tile: Any, given: Sequence[torch.Tensor] = given) -> None:
+            for part, x in zip(narrow, given, strict=True):
+                product(x, part.weight, part.scale, tile)
+
+        full = median_ms(plan.device, plain, plan.steps)
+        for tile in plan.tiles:
+            ms = median_ms(plan.device, partial(packed, tile), plan.steps)
+            yield {"rows": rows, "tile": str(tile), "ms": ms, "16 bits": full}
+
+
 def frames_of(speech: Path | None) -> np.ndarray[Any, Any]:
     """float32 [n, 1920]."""
     if speech is None:
@@ -347,12 +399,18 @@ def main() -> int:
     card = Card(*(told.parts["Machine"][0][name] for name in ("name", "bytes_per_second", "flop_per_second")))
     half, small = sixteen_bits(plan.device), eight(plan.device)
     profile = given.out / "profile.txt"
-    told.measure("Steps, 8 bits", lambda: steps(plan, card, small, None, profile))
-    told.measure("Peer", lambda: peers(plan))
-    told.measure("Steps, 16 bits", lambda: steps(plan, card, half, None, None))
-    told.measure("Steps, 8 bits, codec in fp16", lambda: steps(plan, card, small, torch.float16, None))
+    profile.unlink(missing_ok=True)
+    told.measure("Steps, 8 bits", lambda: steps(plan, card, small, profile=profile))
+    told.measure("Peer", lambda: peers(plan, plan.batches, compiled=False))
+    told.measure("Steps, 16 bits", lambda: steps(plan, card, half))
+    full = plan.shares[:1]
+    told.measure("Steps, packed weights", lambda: steps(plan, card, small, packed=True, shares=full))
+    told.measure("Steps, codec in fp16", lambda: steps(plan, card, small, codec=torch.float16, shares=full))
     told.measure("Logits", lambda: how_exact(plan))
+    told.measure("Products", lambda: product_shapes(plan))
     told.measure("Attention", lambda: attention_shapes(plan, card))
+    if plan.device.type == "cuda":
+        told.measure("Peer, compiled", lambda: peers(plan, [64], compiled=True))
     print((given.out / "gpu.md").read_text())
     exact = all(row["tokens"] == row["steps"] for row in told.parts.get("Parity", [])[:1])
     return 0 if exact and not told.faults else 1

@@ -16,8 +16,8 @@ pytest.importorskip("moshi", reason="the peer is not installed: make test instal
 
 SCRIPT = Path(__file__).parents[2] / "bench" / "gpu.py"
 PARTS = [
-    "Machine", "Parity", "Steps, 8 bits", "Peer", "Steps, 16 bits", "Steps, 8 bits, codec in fp16", "Logits",
-    "Attention",
+    "Machine", "Parity", "Steps, 8 bits", "Peer", "Steps, 16 bits", "Steps, packed weights", "Steps, codec in fp16",
+    "Logits", "Products", "Attention",
 ]  # fmt: skip
 
 
@@ -32,6 +32,8 @@ def test_every_part_is_measured_and_told(tmp_path: Path) -> None:
     assert not told["faults"]
     assert all(told[part] for part in PARTS)
     assert told["Parity"][0]["tokens"] == told["Parity"][0]["steps"] > 0
+    assert "int8" in {row["weights"] for row in told["Parity"]}
+    assert {row["weights"] for row in told["Steps, packed weights"]} == {"int8"}
     assert {row["batch"] for row in told["Steps, 16 bits"]} == {1, 2}
     assert all(row["floor"] < row["p50"] <= row["p95"] for row in told["Steps, 8 bits"])
     assert [row["batch"] for row in told["Peer"]][:2] == [1, 2]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..engine.codec import PlainEncoder
 from ..engine.gpu.engine import GraphedEngine
+from ..engine.gpu.packed import PackedLinear
 from ..engine.outputs import StepOutput
 from ..engine.stepper import PlainLm
 from ..engine.stt import SttEngine
@@ -25,7 +26,7 @@ Frames = NDArray[np.float32]
 class ParityRow:
     """One model in one precision: the same streams through two engines."""
 
-    dtype: str  # of the LM
+    weights: str  # of the LM
     reference: str
     memory: str  # of its keys and values
     codec: str
@@ -57,7 +58,7 @@ def parity(
     first = min((i for i, a, b in pairs if a.token != b.token), default=None)
     before = [(a, b) for i, a, b in pairs if first is None or i < first]
     return ParityRow(
-        dtype=_name(lm.embeddings.dtype),
+        weights=weights_of(lm),
         reference=_name((reference or lm).embeddings.dtype),
         memory=_name(memory or lm.embeddings.dtype),
         codec=_name(codec or torch.float32),
@@ -83,17 +84,21 @@ def _run(engine: SttEngine, frames: Frames, steps: int) -> list[list[StepOutput]
     return told
 
 
+def weights_of(lm: Lm) -> str:
+    """What its layers are kept in."""
+    packed = any(isinstance(part, PackedLinear) for part in lm.transformer.modules())
+    return "int8" if packed else _name(lm.embeddings.dtype)
+
+
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def logit_errors(lm: Lm, kept: Sequence[torch.dtype | None], positions: int) -> dict[str, float]:
-    """Relative error of the logits, for each way to keep keys and values, to those of the same weights in fp32.
+def logit_errors(lm: Lm, exact: Lm, kept: Sequence[torch.dtype | None], positions: int) -> dict[str, float]:
+    """Relative error of the logits, for each way to keep keys and values, to those of `exact`.
 
     After `positions` of random codes and text; it is the last ones' error, with the whole context heard.
     """
-    import copy
-
     from ..engine.gpu.lm import PagedLm
     from ..nn.rows import Rows
 
@@ -101,9 +106,7 @@ def logit_errors(lm: Lm, kept: Sequence[torch.dtype | None], positions: int) -> 
     text = torch.from_numpy(rng.integers(0, config.text_card, (1, positions + 1))).to(device)
     codes = torch.from_numpy(rng.integers(0, config.card, (1, positions + 1, config.n_q))).to(device)
     with torch.inference_mode():
-        exact = copy.deepcopy(lm).float()
         wanted: Any = exact(text, codes)[0][:, -1]
-        del exact
         errors = {}
         for memory in kept:
             paged = PagedLm(lm, 1, 16, memory)

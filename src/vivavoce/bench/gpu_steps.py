@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -93,24 +93,16 @@ class StepRow:
     floor: float
 
 
-def our_rows(
-    engine: GraphedEngine, batches: Sequence[int], shares: Sequence[float], card: Card, steps: int
-) -> Iterator[StepRow]:
-    """Only those batches whose keys and values fit in the engine's pages."""
-    lm, mimi = engine.lm, engine.mimi
-    kept = engine.paged.memory.layers[0][0].dtype
-    floor = Floor.of(mimi, lm, kept)
-    for share in shares:
-        for batch in batches:
-            context = max(1, int(share * lm.config.context))
-            if not pretend(engine, batch, context):
-                continue
-            frames = noise(batch, mimi.config.frame_size)
-            whole = times_ms(lambda frames=frames: engine.step(frames), steps)  # type: ignore[misc]
-            p50, p95 = np.percentile(whole, (50, 95)).tolist()
-            apart, parts = _overlapped(engine, frames, steps), _parts(engine, batch, steps)
-            dtype = str(kept).removeprefix("torch.")
-            yield StepRow(dtype, context, batch, p50, p95, apart, *parts, floor.ms(batch, share, card))
+def our_row(engine: GraphedEngine, batch: int, share: float, card: Card, floor: Floor, steps: int) -> StepRow | None:
+    """Streams that have heard `share` of the context; None where their keys and values do not fit in the pages."""
+    context = max(1, int(share * engine.lm.config.context))
+    if not pretend(engine, batch, context):
+        return None
+    frames = noise(batch, engine.mimi.config.frame_size)
+    p50, p95 = np.percentile(times_ms(lambda: engine.step(frames), steps), (50, 95)).tolist()
+    apart, parts = _overlapped(engine, frames, steps), _parts(engine, batch, steps)
+    dtype = str(engine.paged.memory.layers[0][0].dtype).removeprefix("torch.")
+    return StepRow(dtype, context, batch, p50, p95, apart, *parts, floor.ms(batch, share, card))
 
 
 def pretend(engine: GraphedEngine, batch: int, context: int) -> bool:
