@@ -155,8 +155,6 @@ def test_words_are_those_of_one_process_and_all_numbers_those_of_all_workers(
     assert after['vivavoce_words_total{module="stt"}'] == 3 * len(said)
     assert after['asr_connect{handler="all"}'] == after["asr_connection_num_steps_count"] >= 3
     assert after["asr_model_step_duration_count"] == after['vivavoce_step_seconds_count{module="stt"}'] > 0
-    status = running.get("/api/status").json()
-    assert status["engines"][0]["step_ms"]["p50"] > 0, "a worker knows of the steps of all"
     assert running.text.count("Stream opened") >= 3, "the log is one"
 
 
@@ -275,8 +273,9 @@ def test_a_worker_that_is_killed_is_begun_again_and_the_others_callers_notice_no
 # --- its limits and its end ---
 
 
-def test_places_are_counted_over_all_workers_and_the_end_is_for_all() -> None:
-    with Server("--model", "null", "--slots", "8", "--load-limit", "0", "--workers", "2", *KEYS) as server:
+def test_places_are_counted_over_all_workers_and_the_end_is_for_all(tmp_path: Path) -> None:
+    accounts = ("--accounts", f"sqlite:///{tmp_path / 'accounts.sqlite'}", "--jwt-secret", "short")
+    with Server("--model", "null", "--slots", "8", "--load-limit", "0", "--workers", "2", *KEYS, *accounts) as server:
         server.wait_ready()
 
         async def main() -> None:
@@ -305,6 +304,7 @@ def test_places_are_counted_over_all_workers_and_the_end_is_for_all() -> None:
         asyncio.run(main())
         assert server.wait() == 0
         assert "Drained" in server.text and "Traceback" not in server.text
+        assert server.text.count("jwt_secret has 5 bytes") == server.text.count("The database of accounts has") == 1
         assert not [process for process in processes if process.is_running()]
 
 

@@ -15,7 +15,7 @@ from vivavoce.settings.limits import Limits
 
 from . import messages
 from .engine_process import EngineProcess
-from .message import Message, Spec
+from .message import Spec
 from .messages import Close, Frames, FromEngine, Lost, Malformed, ModelInfo, Open, Opened, Ready, Restore, Stepped
 from .metrics import Kind, Metrics
 from .port import Port
@@ -283,9 +283,10 @@ class Hub:
                 log.error("The engine could not read a message: %s", reason)
                 self._metrics.malformed.inc()
 
-    def _tell(self, pieces: Iterator[tuple[Port, Message]]) -> None:
+    def _tell(self, pieces: Iterator[tuple[Port, Stepped | Spoke]]) -> None:
         for port, piece in pieces:
-            port.send(piece)
+            of_others = not (piece.streams if isinstance(piece, Stepped) else piece.results or piece.starved)
+            port.send(piece, waits=of_others)  # it says how fast the engine is, no more
 
     @property
     def _told(self) -> list[Port]:
@@ -318,8 +319,10 @@ class Hub:
         port.send(Adopt(self._ready, for_all, self._restarts))
 
 
-def _pieces_of_step(step: Stepped, routes: dict[int, Port], ports: list[Port]) -> Iterator[tuple[Port, Message]]:
-    """For each worker the rows of its streams."""
+def _pieces_of_step(
+    step: Stepped, routes: dict[int, Port], ports: list[Port]
+) -> Iterator[tuple[Port, Stepped | Spoke]]:
+    """For each worker the rows of its streams, which may be none."""
     places: dict[Port, list[int]] = {port: [] for port in ports}
     for place, stream in enumerate(step.streams):
         if port := routes.get(stream):
@@ -328,6 +331,9 @@ def _pieces_of_step(step: Stepped, routes: dict[int, Port], ports: list[Port]) -
     vad = np.frombuffer(step.vad, np.uint8).reshape(streams, -1)
     codes = np.frombuffer(step.codes, np.uint8).reshape(streams, -1)
     for port, mine in places.items():
+        if len(mine) == streams:
+            yield port, step
+            continue
         rows = mine if frames == 1 else [frames * place + row for place in mine for row in range(frames)]
         ids = [step.streams[place] for place in mine]
         starts = {stream: step.starts[stream] for stream in ids if stream in step.starts} if step.starts else {}
@@ -347,7 +353,9 @@ def _pieces_of_step(step: Stepped, routes: dict[int, Port], ports: list[Port]) -
         )
 
 
-def _pieces_of_speech(spoke: Spoke, routes: dict[int, Port], ports: list[Port]) -> Iterator[tuple[Port, Message]]:
+def _pieces_of_speech(
+    spoke: Spoke, routes: dict[int, Port], ports: list[Port]
+) -> Iterator[tuple[Port, Stepped | Spoke]]:
     """For each worker what its streams said."""
     all_audio = all(said.audio for said in spoke.results)
     for port in ports:

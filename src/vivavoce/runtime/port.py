@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .hub import Hub
 
 log = logging.getLogger("vivavoce.runtime")
+IN_THE_END = 0.1  # seconds
 
 
 class Port(asyncio.Protocol):
@@ -33,6 +34,8 @@ class Port(asyncio.Protocol):
         self.verdict: asyncio.Future[Verdict] | None = None  # due; until then it speaks to an engine that is gone
         self._hub, self._parcels = hub, Parcels()
         self._outbox = list[Message]()
+        self._flushing: asyncio.Handle | None = None
+        self._soon = False  # in this turn of the event loop
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -40,11 +43,16 @@ class Port(asyncio.Protocol):
         """Slots that its streams have."""
         return sum(slot is not None for slot in self.slots.values())
 
-    def send(self, message: Message) -> None:
-        """All messages of one turn of the event loop travel together."""
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
+    def send(self, message: Message, *, waits: bool = False) -> None:
+        """All messages of one turn of the event loop travel together. One that `waits` goes with the next that does
+        not, or IN_THE_END."""
         self._outbox.append(message)
+        if waits and not self._flushing:
+            self._flushing = self._loop.call_later(IN_THE_END, self._flush)
+        elif not waits and not self._soon:
+            if self._flushing:
+                self._flushing.cancel()
+            self._flushing, self._soon = self._loop.call_soon(self._flush), True
 
     def end(self) -> None:
         """The worker, too."""
@@ -74,5 +82,6 @@ class Port(asyncio.Protocol):
 
     def _flush(self) -> None:
         batch, self._outbox = self._outbox, []
+        self._flushing, self._soon = None, False
         if not self._transport.is_closing():
             self._transport.write(head(messages.encode(batch)))

@@ -170,6 +170,8 @@ class Runtime(Host[Lane, ModelInfo]):
         assert self.info, "an engine steps before it is ready"
         now, streams, rows = asyncio.get_running_loop().time(), len(step.streams), len(step.tokens)
         self._pace.stepped(streams + step.beside, step.seconds, now, step.frames)
+        if not streams:  # all of other workers
+            return
         self._metrics.stepped(streams, step.seconds)
         self._metrics.audio.inc(rows * FRAME_SECONDS)
         vad = np.frombuffer(step.vad).reshape(rows, self.info.vad_heads).tolist()

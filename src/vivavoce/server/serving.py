@@ -46,17 +46,22 @@ def serve(settings: ServeSettings) -> int:
         second = cleanup.enter_context(listen_at(*settings.wyoming_at)) if settings.wyoming_at else None
         logs.set_up(settings)
         judge_secret(settings)
-        if settings.otel:
-            cleanup.callback(traces.set_up(settings.instance_name))
-        accounts = None
-        if settings.accounts:
-            from .accounts.serving import opened
-
-            accounts = opened(settings)
-            cleanup.callback(accounts.close)
-        service = Service(settings, listener, accounts, second)
+        service = Service(settings, listener, outfit(settings, cleanup), second)
         with asyncio.Runner(loop_factory=service.server.config.get_loop_factory()) as runner:
             return runner.run(_run(service))
+
+
+def outfit(settings: ServeSettings, cleanup: contextlib.ExitStack) -> Accounts | None:
+    """Begins to trace, and opens the accounts, where the settings ask for it. Raises VivavoceError."""
+    if settings.otel:
+        cleanup.callback(traces.set_up(settings.instance_name))
+    if not settings.accounts:
+        return None
+    from .accounts.serving import opened
+
+    accounts = opened(settings)
+    cleanup.callback(accounts.close)
+    return accounts
 
 
 async def _run(service: Service) -> int:
@@ -72,10 +77,9 @@ def _serve_with_workers(settings: ServeSettings) -> int:
         holder = cleanup.enter_context(reserve_at(settings.addr, settings.port))
         second = cleanup.enter_context(reserve_at(*settings.wyoming_at)) if settings.wyoming_at else None
         logs.set_up(settings)
-        if settings.accounts:
-            from .accounts.serving import opened
-
-            opened(settings).close()  # before several do it at once
+        judge_secret(settings)
+        with contextlib.ExitStack() as tried:  # what is wrong is said once, and no schema is made by several at once
+            outfit(settings, tried)
         with asyncio.Runner(loop_factory=loop_factory(settings)) as runner:
             return runner.run(Workers(settings, holder, second).run())
 

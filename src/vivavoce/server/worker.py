@@ -11,17 +11,18 @@ import faulthandler
 import socket
 import sys
 
+from vivavoce.core import VivavoceError
 from vivavoce.runtime import Metrics, share_of
 from vivavoce.runtime.orphan import end_with_parent
 
-from . import logs, traces
+from . import logs
 from .channel import Channel
 from .listen import beside
 from .memory import give_back_large_blocks
 from .office import Office, collected
 from .orders import Orders
 from .secret import judge_secret
-from .serving import Service
+from .serving import Service, outfit
 from .wire import loop_factory
 
 
@@ -32,7 +33,10 @@ def main() -> None:
     end_with_parent()
     give_back_large_blocks()
     with asyncio.Runner(loop_factory=loop_factory(orders.settings)) as runner:
-        sys.exit(runner.run(_serve(orders)))
+        try:
+            sys.exit(runner.run(_serve(orders)))
+        except VivavoceError as error:
+            sys.exit(f"vivavoce: a worker cannot serve: {error}")
 
 
 async def _serve(orders: Orders) -> int:
@@ -42,7 +46,7 @@ async def _serve(orders: Orders) -> int:
     channel = await Channel.over(socket.socket(fileno=orders.channel), answers)
     office = Office(channel)
     logs.set_up_worker(settings, office.handler())
-    judge_secret(settings)
+    judge_secret(settings, aloud=False)  # the main process has
     shares = {
         label: await share_of(socket.socket(fileno=number), orders.process) for label, number in orders.lines.items()
     }
@@ -51,15 +55,7 @@ async def _serve(orders: Orders) -> int:
         second = None
         if settings.wyoming_at and orders.wyoming is not None:
             second = cleanup.enter_context(beside(settings.wyoming_at[0], orders.wyoming))
-        if settings.otel:
-            cleanup.callback(traces.set_up(settings.instance_name))
-        accounts = None
-        if settings.accounts:
-            from .accounts.serving import opened
-
-            accounts = opened(settings)
-            cleanup.callback(accounts.close)
-        service = Service(settings, listener, accounts, second, office, shares, metrics)
+        service = Service(settings, listener, outfit(settings, cleanup), second, office, shares, metrics)
         service.status.started = orders.started
         await service.start(wait=orders.wait)
         code = await service.run()
