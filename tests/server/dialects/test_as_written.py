@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sentencepiece
+import soundfile
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 
@@ -95,11 +95,7 @@ def server(folder: Path) -> Iterator[Server]:
 
 def wav(said: Said) -> bytes:
     file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(24_000)
-        writer.writeframes(said.pcm)
+    soundfile.write(file, np.frombuffer(said.pcm, "<i2"), 24_000, "PCM_16", format="WAV")
     return file.getvalue()
 
 
