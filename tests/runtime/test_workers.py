@@ -223,6 +223,23 @@ def test_a_stream_goes_on_at_another_worker(spec: EngineSpec, digits: Samples, s
     asyncio.run(main())
 
 
+def test_a_stream_whose_caller_has_gone_while_it_moved_gives_its_slot_to_another() -> None:
+    async def main() -> None:
+        async with working(replace(NULL, slots=1)) as workers:
+            here, there = workers.runtimes
+            stream = here.open(RESUMABLE)
+            await stream.push(np.ones(1_920, np.float32))
+            await until(lambda: stream.steps == 1)
+            await there.fetch(stream.id)  # and nobody resumes it
+            await until(lambda: here._slots.others.parked == 1)  # type: ignore[attr-defined]
+            new = here.open()
+            await new.push(np.ones(1_920, np.float32))
+            await until(lambda: new.steps == 1)
+            new.close()
+
+    asyncio.run(main())
+
+
 def test_a_stream_that_nobody_has_is_unknown() -> None:
     async def main() -> None:
         async with working(NULL, count=3) as workers:

@@ -132,6 +132,7 @@ class Runtime(Host[Lane, ModelInfo]):
             lane = self._move_in(session, message.luggage, self.info)
             if message.slot >= 0:
                 self._slots.arrived(lane, message.key, message.slot)
+                self._slots.park(lane)  # until `resume`: whoever wanted it may have gone meanwhile
         coming.set_result(None)
 
     async def secure(self, lane: Lane) -> None:
