@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "digits.flac"  # 11.5 s
 WORDS = EXAMPLE.with_suffix(".txt").read_text().replace(",", "").replace(".", "").split()
 SAID = " ".join(WORDS)
+
+TERM, MISHEARD = "zero", "zero two two seven nine four six zero nine five eight"
+HEARD_WITH_TERM = MISHEARD.replace("two two", "two zero")
+
+
+def doubtful() -> NDArray[np.float32]:
+    """Its first half in noise that is 2 dB louder than speech: a zero is heard as a two, unless it is a key term."""
+    from vivavoce.audio import load
+
+    clean = load(EXAMPLE)[:132_000]
+    noise = np.random.default_rng(5).standard_normal(len(clean)).astype(np.float32)
+    return (0.5 * (clean + 10 ** (2 / 20) * clean.std() * noise)).astype(np.float32)

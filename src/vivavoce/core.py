@@ -17,6 +17,9 @@ TEXT_END = 2  # sentencepiece </s>
 TEXT_PAD = 3  # "nothing is said at this step"
 PAUSE_SECONDS = (0.5, 1.0, 2.0, 3.0)  # for which the semantic VAD's heads expect no word to begin
 
+WORD_BEGIN = "▁"  # of a piece that begins a word
+RESERVED = frozenset({"<unk>", "<s>", "</s>", "<pad>"})  # pieces that are no text, in any place: tokenizers differ
+
 VAD_HEAD = "x-vad-head"  # header of our answer to moshi's clients: which head tells the end of a turn
 
 
@@ -70,6 +73,14 @@ class Flush:
     """
 
     id: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTerm:
+    """A word or a phrase that a stream is likely to hear, as the model would write it."""
+
+    text: str
+    boost: float = 0.5  # it is begun in the place of a word that is up to e^boost times as probable
 
 
 # --- events: what a session says while it listens ---

@@ -6,7 +6,7 @@ Sits on top of `checkpoints`, `engine`, `session` and `audio`; one process, no s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,20 +21,28 @@ from .core import (
     Event,
     Flush,
     InvalidAudioError,
+    KeyTerm,
     Transcript,
     VivavoceError,
     seconds,
 )
 from .engine import SttEngine
+from .engine.terms import Term
 from .session import SttProfile, SttSession
 from .session.draft import Draft
+from .session.key_terms import given, spell
 
 Chunk = NDArray[np.float32] | Flush
+KeyTerms = Iterable[str | KeyTerm] | None  # words and phrases that are likely; a text may have ":BOOST" behind it
 Recording = Callable[[], Iterator[NDArray[np.float32]]]
 
 
 class Transcriber:
-    """A loaded model and an engine of `batch_size` slots; streams that run at once share its steps."""
+    """A loaded model and an engine of `batch_size` slots; streams that run at once share its steps.
+
+    `key_terms`, of all calls or of one, are words and phrases that are likely to be heard: `core.KeyTerm`, or a text,
+    "Kyutai" or with a boost "Kyutai:2". Raises UnsupportedError for one that the model cannot write.
+    """
 
     def __init__(
         self,
@@ -46,10 +54,11 @@ class Transcriber:
         temperature: float | None = None,
         seed: int = 0,
         guard: str = "flag",
+        key_terms: KeyTerms = (),
     ) -> None:
         self.name, self.languages = model.config.name, model.config.languages
         self.hears_pauses = model.lm.config.extra_heads > 0  # without, there are no turns
-        self.engine = SttEngine.fastest(model.mimi, model.lm, batch_size, packed=model.packed)
+        self.engine = SttEngine.fastest(model.mimi, model.lm, batch_size, packed=model.packed, pieces=model.pieces)
         self._profile = SttProfile(
             model.pieces,
             model.config.audio_delay_seconds,
@@ -60,6 +69,8 @@ class Transcriber:
         self._session = {"vad_head": head, "vad_threshold": vad_threshold, "guard": guard}
         self._temperature = model.config.temperature if temperature is None else temperature
         self._seed = seed
+        self._tokenizer = model.tokenizer
+        self._terms = self._spelled(key_terms)
         self._free = deque(range(batch_size))
 
     @classmethod
@@ -75,6 +86,7 @@ class Transcriber:
         temperature: float | None = None,
         seed: int = 0,
         guard: str = "flag",
+        key_terms: KeyTerms = (),
     ) -> Transcriber:
         """Load a model: None is the embedded one; else a folder, `hf://owner/repo`, or `owner/repo` on the hub.
 
@@ -92,20 +104,31 @@ class Transcriber:
             temperature=temperature,
             seed=seed,
             guard=guard,
+            key_terms=key_terms,
         )
 
-    def transcribe(self, source: str | Path | NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> Transcript:
+    def transcribe(
+        self,
+        source: str | Path | NDArray[np.float32],
+        sample_rate: int = SAMPLE_RATE,
+        *,
+        key_terms: KeyTerms = None,
+    ) -> Transcript:
         """The words of a file, or of float samples [n] or [n, channels] at `sample_rate`.
 
         Raises AudioNotFoundError or InvalidAudioError.
         """
-        ((_, result),) = self.transcribe_all([recording(source, sample_rate)])
+        ((_, result),) = self.transcribe_all([recording(source, sample_rate)], key_terms=key_terms)
         if isinstance(result, VivavoceError):
             raise result
         return result
 
     def transcribe_all(
-        self, recordings: Iterable[Recording], progress: Callable[[float], None] | None = None
+        self,
+        recordings: Iterable[Recording],
+        progress: Callable[[float], None] | None = None,
+        *,
+        key_terms: KeyTerms = None,
     ) -> Iterator[tuple[int, Transcript | VivavoceError]]:
         """Many recordings, as many at once as the batch holds; yields (index, result) as each finishes.
 
@@ -113,7 +136,7 @@ class Transcriber:
         its own result. `progress` is told the seconds of audio taken in since it was last told.
         """
         drafts: dict[int, Draft] = {}
-        for lane, event in self._run(map(_Opened, recordings), progress):
+        for lane, event in self._run(map(_Opened, recordings), progress, self._spelled(key_terms)):
             draft = drafts.setdefault(lane.index, Draft())
             if isinstance(event, VivavoceError):
                 yield lane.index, event
@@ -124,23 +147,26 @@ class Transcriber:
             if event is None or isinstance(event, VivavoceError):
                 del drafts[lane.index]
 
-    def stream(self, chunks: Iterable[Chunk]) -> Iterator[Event]:
+    def stream(self, chunks: Iterable[Chunk], *, key_terms: KeyTerms = None) -> Iterator[Event]:
         """Events as they become known, from chunks of float32 samples [n] at 24 kHz of any length.
 
         A `Flush(id)` among the chunks asks for every word so far at once and is answered by `Flushed(id)`.
         """
-        return (event for _, event in self.streams([chunks]))
+        return (event for _, event in self.streams([chunks], key_terms=key_terms))
 
-    def streams(self, many: Iterable[Iterable[Chunk]]) -> Iterator[tuple[int, Event]]:
+    def streams(self, many: Iterable[Iterable[Chunk]], *, key_terms: KeyTerms = None) -> Iterator[tuple[int, Event]]:
         """Several streams in one batch: (stream's number, event). An invalid chunk raises InvalidAudioError."""
-        for lane, event in self._run(iter(many), None):
+        for lane, event in self._run(iter(many), None, self._spelled(key_terms)):
             if isinstance(event, VivavoceError):
                 raise event
             if event is not None:
                 yield lane.index, event
 
     def _run(
-        self, sources: Iterator[Iterable[Chunk]], progress: Callable[[float], None] | None
+        self,
+        sources: Iterator[Iterable[Chunk]],
+        progress: Callable[[float], None] | None,
+        terms: Sequence[Term],
     ) -> Iterator[tuple[_Lane, Event | VivavoceError | None]]:
         """Step all lanes together; a lane's None says that it has finished."""
         if not self._free:
@@ -149,7 +175,7 @@ class Transcriber:
         try:
             while True:
                 while self._free and (following := next(waiting, None)) is not None:
-                    lanes.append(self._enter(*following))
+                    lanes.append(self._enter(*following, terms))
                 if not lanes:
                     return
                 yield from self._tick(lanes, progress)
@@ -182,10 +208,16 @@ class Transcriber:
             self._leave(lane)
             yield lane, None
 
-    def _enter(self, index: int, chunks: Iterable[Chunk]) -> _Lane:
+    def _spelled(self, key_terms: KeyTerms) -> tuple[Term, ...]:
+        if key_terms is None:
+            return self._terms
+        found = given(key_terms)
+        return spell(found, self._tokenizer(), self._profile.pieces) if found else ()
+
+    def _enter(self, index: int, chunks: Iterable[Chunk], terms: Sequence[Term]) -> _Lane:
         session = SttSession(self._profile, **self._session)  # type: ignore[arg-type]
         slot = self._free.popleft()
-        self.engine.open(slot, temperature=self._temperature, seed=self._seed + index)
+        self.engine.open(slot, temperature=self._temperature, seed=self._seed + index, terms=terms)
         return _Lane(index, slot, session, iter(chunks))
 
     def _leave(self, lane: _Lane) -> None:

@@ -16,7 +16,7 @@ import soundfile
 import vivavoce
 from vivavoce.core import ExitCode
 
-from ..example import EXAMPLE, SAID
+from ..example import EXAMPLE, HEARD_WITH_TERM, MISHEARD, SAID, TERM, doubtful
 
 MODELS = Path(vivavoce.__file__).parent / "models"
 
@@ -51,6 +51,15 @@ def test_a_file_on_standard_input_is_read_whole() -> None:
     assert result["duration"] == pytest.approx(11.470, abs=0.001)
     assert [word["text"] for word in result["words"]] == SAID.split()
     assert all(0 <= word["start"] < word["stop"] <= result["duration"] for word in result["words"])
+
+
+def test_a_key_term_decides_a_doubt_and_one_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    noisy = wav(tmp_path / "noisy.wav", doubtful())
+    assert transcribe(noisy).out == MISHEARD + "\n"
+    assert transcribe("--keyterm", TERM, "--keyterm", "nine:0.1", noisy).out == HEARD_WITH_TERM + "\n"
+    ran = transcribe("--keyterm", "Kyutai", noisy)
+    assert (ran.code, ran.out) == (ExitCode.UNSUPPORTED, "")
+    assert ran.err.startswith("vivavoce: this model cannot write the key term 'Kyutai'; its words are zero, one, ")
 
 
 def test_each_bad_file_costs_one_line_and_no_other_file(tmp_path: Path) -> None:

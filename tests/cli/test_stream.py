@@ -17,7 +17,7 @@ import soundfile
 
 from vivavoce.core import ExitCode
 
-from ..example import EXAMPLE, SAID
+from ..example import EXAMPLE, HEARD_WITH_TERM, SAID, TERM, doubtful
 from ..serving import serving
 
 
@@ -40,6 +40,20 @@ def stream(*arguments: str | Path, **variables: str) -> subprocess.CompletedProc
 def test_a_recording_becomes_text_and_nothing_else_is_said(server: str, path: str) -> None:
     ran = stream("--url", server + path, "--rtf", "0", EXAMPLE)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, SAID + "\n", "")
+
+
+def test_a_key_term_goes_to_the_server_which_may_refuse_it(server: str, tmp_path: Path) -> None:
+    noisy = tmp_path / "noisy.wav"
+    soundfile.write(noisy, doubtful(), 24_000, "FLOAT")
+    assert stream("--url", server, "--rtf", "0", "--keyterm", TERM, noisy).stdout == HEARD_WITH_TERM + "\n"
+    for path, term, why in (
+        ("", "Kyutai", "cannot write the key term 'Kyutai'; its words are"),
+        ("", "one:11", "above 0 and at most 5, that of 'one' is 11"),
+        ("/api/asr-streaming", TERM, "key terms need /v1/stream"),
+    ):
+        ran = stream("--url", server + path, "--rtf", "0", "--keyterm", term, noisy)
+        assert (ran.returncode, ran.stdout) == (ExitCode.UNSUPPORTED, "")
+        assert why in ran.stderr
 
 
 def test_several_recordings_keep_their_order_and_a_bad_one_costs_one_line(server: str, tmp_path: Path) -> None:

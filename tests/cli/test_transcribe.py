@@ -25,17 +25,26 @@ def test_the_options_reach_the_model(vivavoce: Command, record: Record) -> None:
     record("a.wav")
 
     options = ("--model", "some/model", "--device", "cpu", "--dtype", "float16", "--batch-size", "5")
-    ran = vivavoce("transcribe", "a.wav", *options, mood="loud")
+    more = ("--keyterm", "one", "--keyterm", "two:3", "--seed", "7", "--temperature", "0.5", "--guard", "drop")
+    ran = vivavoce("transcribe", "a.wav", *options, *more, mood="loud")
 
-    assert ran.err == "loaded some/model [('batch_size', 1), ('device', 'cpu'), ('dtype', 'float16')]\n"
+    told = {
+        "batch_size": 1, "device": "cpu", "dtype": "float16", "guard": "drop", "key_terms": ["one", "two:3"],
+        "seed": 7, "temperature": 0.5,
+    }  # fmt: skip
+    assert ran.err == f"loaded some/model {sorted(told.items())}\n"
 
 
-def test_automatic_precision_is_left_to_the_model(vivavoce: Command, record: Record) -> None:
+def test_what_is_not_said_is_left_to_the_model(vivavoce: Command, record: Record) -> None:
     record("a.wav")
 
     ran = vivavoce("transcribe", "a.wav", mood="loud")
 
-    assert ran.err == "loaded None [('batch_size', 1), ('device', 'auto'), ('dtype', None)]\n"
+    told = {
+        "batch_size": 1, "device": "auto", "dtype": None, "guard": "flag", "key_terms": (), "seed": 0,
+        "temperature": None,
+    }  # fmt: skip
+    assert ran.err == f"loaded None {sorted(told.items())}\n"
 
 
 def test_json_of_one_file_is_an_object(vivavoce: Command, record: Record) -> None:

@@ -18,6 +18,7 @@ from vivavoce.engine.kernels.library import Library, library
 from vivavoce.engine.kernels.lm import NativeLm, Precision
 from vivavoce.engine.kernels.packing import Format
 from vivavoce.engine.stepper import PlainLm, Stepper, StepperOf
+from vivavoce.engine.terms import Term
 from vivavoce.nn.lm import Lm, LmConfig
 from vivavoce.nn.mimi import Mimi, MimiConfig
 
@@ -29,6 +30,8 @@ LM = LmConfig(
     dim=24, num_heads=3, num_layers=2, hidden=40, n_q=4, card=32, text_card=20, text_card_out=20, context=7,
     max_period=1000.0, extra_heads=4, extra_heads_dim=6,
 )  # fmt: skip
+PIECES = ("<unk>", "<s>", "</s>", "<pad>", *(f"▁{letter}" for letter in "abcdefgh"), *"ijklmnop")
+TERMS = (Term((4, 12, 5), 6.0), Term((4, 13, 14), 3.0), Term((6,), 2.0), Term((7, 8, 9), 4.0))  # of words, and phrases
 
 
 @pytest.fixture(scope="session")
@@ -110,14 +113,14 @@ def decoder_of(path: str, request: pytest.FixtureRequest) -> DecoderOf:
 def engine_of(models: tuple[Mimi, Lm], request: pytest.FixtureRequest) -> Callable[[int], SttEngine]:
     """A new engine with that many slots over the shared weights, stepped in each of the ways there are."""
     how = stepper_of(request.param, request), encoder_of(request.param, request)
-    return lambda slots: SttEngine(*models, slots, *how)
+    return lambda slots: SttEngine(*models, slots, *how, PIECES)
 
 
 @pytest.fixture(scope="session", params=EXACT)
 def exact_engine_of(models: tuple[Mimi, Lm], request: pytest.FixtureRequest) -> Callable[[int], SttEngine]:
     """In those ways that round no more than fp32 does."""
     how = stepper_of(request.param, request), encoder_of(request.param, request)
-    return lambda slots: SttEngine(*models, slots, *how)
+    return lambda slots: SttEngine(*models, slots, *how, PIECES)
 
 
 @pytest.fixture(scope="module", params=["pytorch", "float32"])

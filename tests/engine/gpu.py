@@ -17,7 +17,7 @@ from vivavoce.engine.stepper import PlainLm
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 
-from .conftest import LM, MIMI, lively
+from .conftest import LM, MIMI, PIECES, lively
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 PAGE = 4
@@ -33,9 +33,13 @@ def tiny_models() -> tuple[Mimi, Lm]:
 
 def graphed(models: tuple[Mimi, Lm], slots: int, **how: object) -> GraphedEngine:
     """Captured where there is a GPU; the same code as it is called where there is none."""
-    return GraphedEngine(*models, slots, page=PAGE, capture=DEVICE.type == "cuda", **how)  # type: ignore[arg-type]
+    return GraphedEngine(*models, slots, page=PAGE, capture=DEVICE.type == "cuda", pieces=PIECES, **how)  # type: ignore[arg-type]
 
 
 def beside_plain(models: tuple[Mimi, Lm]) -> Callable[[int], SttEngine]:
     """The GPU's path, but PyTorch's where there is one slot, which is what laws compare with."""
-    return lambda slots: SttEngine(*models, 1, PlainLm, PlainEncoder) if slots == 1 else graphed(models, slots)
+
+    def engine_of(slots: int) -> SttEngine:
+        return SttEngine(*models, 1, PlainLm, PlainEncoder, PIECES) if slots == 1 else graphed(models, slots)
+
+    return engine_of

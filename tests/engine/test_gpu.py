@@ -242,10 +242,30 @@ def test_tokens_are_chosen_as_pytorch_chooses_them() -> None:
     temperature = torch.tensor([0.0, 0.0, 0.7, 1.3])
     seed, step = torch.tensor([1, 2, 2**40 + 5, 7]), torch.tensor([0, 5, 123_456, 7_560_000])
     expected = sampling.choose(logits[:, :1090], temperature, seed, step)
-    given_them = (part.to(DEVICE) for part in (temperature, seed, step))
+    nothing = torch.zeros(1, 1090), torch.full((4,), -1, dtype=torch.int32), torch.zeros(1090, dtype=torch.int8)
+    given_them = (part.to(DEVICE) for part in (temperature, seed, step, *nothing))
     token, logprob = choose(logits.to(DEVICE), 1090, *given_them)
     assert token.tolist() == expected[0].tolist()
     assert token[1] == 7
+    torch.testing.assert_close(logprob.cpu(), expected[1])
+
+
+def test_tokens_that_are_wanted_are_chosen_as_pytorch_chooses_them() -> None:
+    """Rows with a bonus and without, greedy and sampled, of which the choice is of either kind, or of none."""
+    torch.manual_seed(1)
+    logits, bonus = torch.randn(24, 1100) * 2, torch.rand(3, 1090) * 6
+    kinds = torch.randint(0, 3, (1090,), dtype=torch.int8)
+    temperature = torch.tensor([0.0, 0.8]).repeat_interleave(12)
+    seed, step = torch.arange(24), torch.arange(24) * 1000
+    row = torch.tensor([-1, 0, 1, 2], dtype=torch.int32).repeat(6)
+    has = (row >= 0).nonzero()[:, 0]
+    wanted = sampling.Wanted(has, bonus[row[has]], kinds)
+    expected = sampling.choose(logits[:, :1090], temperature, seed, step, wanted=wanted)
+    without, _ = sampling.choose(logits[:, :1090], temperature, seed, step)
+    assert {int(kinds[token]) for token in without[has]} == {0, 1, 2}
+    given_them = (part.to(DEVICE) for part in (temperature, seed, step, bonus, row, kinds))
+    token, logprob = choose(logits.to(DEVICE), 1090, *given_them)
+    assert token.tolist() == expected[0].tolist() != without.tolist()
     torch.testing.assert_close(logprob.cpu(), expected[1])
 
 

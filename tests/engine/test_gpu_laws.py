@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vivavoce.engine import History, SttEngine
+from vivavoce.engine.terms import Term
 
 from . import test_laws
+from .conftest import TERMS
 from .gpu import beside_plain, graphed, tiny_models
-from .test_laws import EngineOf, alone, sound, told
+from .test_laws import EngineOf, alone, some_terms, sound, told
 
 few = settings(max_examples=2, deadline=None, derandomize=True)
 some_slots = st.sets(st.integers(0, 4), max_size=2)
@@ -46,13 +48,14 @@ def law(test: Callable[..., None]) -> Callable[..., None]:
     mine=st.integers(0, 4),
     ticks=st.lists(st.tuples(some_slots, some_slots), min_size=6, max_size=7),
     temperature=temperatures,
+    terms=some_terms,
 )
 @few
 def test_a_stream_depends_neither_on_neighbours_nor_on_its_slot_nor_on_pauses(
-    engine_of: EngineOf, mine: int, ticks: list[Any], temperature: float
+    engine_of: EngineOf, mine: int, ticks: list[Any], temperature: float, terms: tuple[Term, ...]
 ) -> None:
     law(test_laws.test_a_stream_depends_neither_on_neighbours_nor_on_its_slot_nor_on_pauses)(
-        engine_of, mine, ticks, temperature
+        engine_of, mine, ticks, temperature, terms
     )
 
 
@@ -99,12 +102,13 @@ def test_streaming_equals_the_offline_pass_of_the_same_model() -> None:
         st.tuples(st.integers(1, 4), st.sets(st.integers(0, 3), max_size=1), st.booleans()), min_size=2, max_size=2
     ),
     temperature=temperatures,
+    terms=some_terms,
 )
 @few
 def test_catching_up_gives_what_as_many_steps_give(
-    engine_of: EngineOf, mine: int, bites: list[Any], temperature: float
+    engine_of: EngineOf, mine: int, bites: list[Any], temperature: float, terms: tuple[Term, ...]
 ) -> None:
-    law(test_laws.test_catching_up_gives_what_as_many_steps_give)(engine_of, mine, bites, temperature)
+    law(test_laws.test_catching_up_gives_what_as_many_steps_give)(engine_of, mine, bites, temperature, terms)
 
 
 def test_a_sampled_stream_is_repeated_by_its_seed(engine_of: EngineOf) -> None:
@@ -122,15 +126,16 @@ def test_an_empty_step_does_nothing(only_graphed: EngineOf) -> None:
     assert only_graphed(1).step({}) == {}
 
 
-@pytest.mark.parametrize(("at", "temperature"), [(0, 0.0), (2, 0.9), (11, 0.0)])
+@pytest.mark.parametrize(("at", "temperature", "terms"), [(0, 0.0, ()), (2, 0.9, TERMS), (11, 0.0, TERMS)])
 def test_a_stream_whose_life_was_kept_goes_on_as_if_never_interrupted(
-    engine_of: EngineOf, at: int, temperature: float
+    engine_of: EngineOf, at: int, temperature: float, terms: tuple[Term, ...]
 ) -> None:
     """From its beginning, from before and from behind both windows; into a slot that was used."""
     frames = sound(21, at + 3)
-    expected = alone(engine_of, frames, temperature=temperature, seed=9)
+    expected = alone(engine_of, frames, temperature=temperature, seed=9, terms=terms)
     before = engine_of(1)
-    history = History(before.open(0, temperature=temperature, seed=9), 100, 100, 3, temperature, 9)
+    first = before.open(0, temperature=temperature, seed=9, terms=terms)
+    history = History(first, 100, 100, 3, temperature, 9, terms)
     for frame in frames[:at]:
         output = before.step({0: frame})[0]
         history.add(frame, output.token, output.codes)

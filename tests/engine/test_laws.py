@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vivavoce.engine import StepOutput, SttEngine
+from vivavoce.engine.terms import Term
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
+
+from .conftest import TERMS
 
 TOGETHER = SttEngine.TOGETHER
 Frames = list[NDArray[np.float32]]
@@ -26,9 +29,9 @@ def sound(seed: int, frames: int, frame_size: int = 12) -> Frames:
     return list(np.random.default_rng(seed).standard_normal((frames, frame_size)).astype(np.float32))
 
 
-def alone(engine_of: EngineOf, frames: Frames, slot: int = 0, slots: int = 1, **how: float) -> list[StepOutput]:
+def alone(engine_of: EngineOf, frames: Frames, slot: int = 0, slots: int = 1, **how: Any) -> list[StepOutput]:
     engine = engine_of(slots)
-    engine.open(slot, **how)  # type: ignore[arg-type]
+    engine.open(slot, **how)
     return [engine.step({slot: frame})[slot] for frame in frames]
 
 
@@ -43,31 +46,37 @@ def test_tokens_and_codes_of_the_test_model_vary(engine_of: EngineOf) -> None:
 
 
 some_slots = st.sets(st.integers(0, 4))
+some_terms = st.sampled_from([(), TERMS])
 
 
 @given(
     mine=st.integers(0, 4),
     ticks=st.lists(st.tuples(some_slots, some_slots), min_size=1, max_size=30),
     temperature=st.sampled_from([0.0, 0.9]),
+    terms=some_terms,
 )
 @laws
 def test_a_stream_depends_neither_on_neighbours_nor_on_its_slot_nor_on_pauses(
-    engine_of: EngineOf, mine: int, ticks: list[tuple[set[int], set[int]]], temperature: float
+    engine_of: EngineOf, mine: int, ticks: list[tuple[set[int], set[int]]], temperature: float, terms: tuple[Term, ...]
 ) -> None:
-    """Five slots that open or close (first set) and pause (not in the second) at will around one stream."""
+    """Five slots that open or close (first set) and pause (not in the second) at will around one stream.
+
+    With key terms, where it has none, and the other way round.
+    """
     frames = sound(1, len(ticks))
     engine = engine_of(5)
-    engine.open(mine, temperature=temperature, seed=77)
+    engine.open(mine, temperature=temperature, seed=77, terms=terms)
+    others = () if terms else TERMS
     outputs: list[StepOutput] = []
     opened = {mine}
     for toggled, active in ticks:
         for slot in toggled - {mine}:
-            (engine.close if slot in opened else engine.open)(slot)
+            _ = engine.close(slot) if slot in opened else engine.open(slot, terms=others)
         opened ^= toggled - {mine}
         batch = {slot: frames[len(outputs)] if slot == mine else sound(slot, 1)[0] for slot in active & opened}
         result = engine.step(batch)
         outputs += [result[mine]] if mine in active else []
-    expected = alone(engine_of, frames[: len(outputs)], temperature=temperature, seed=77)
+    expected = alone(engine_of, frames[: len(outputs)], temperature=temperature, seed=77, terms=terms)
     assert told(outputs) == told(expected)
     assert [o.logprob for o in outputs] == pytest.approx([o.logprob for o in expected], abs=1e-4)
     assert [x for o in outputs for x in o.vad] == pytest.approx([x for o in expected for x in o.vad], abs=1e-4)
@@ -161,15 +170,21 @@ def test_streaming_equals_the_offline_pass_of_the_same_model(
     mine=st.integers(0, 3),
     bites=st.lists(st.tuples(st.integers(1, TOGETHER), st.sets(st.integers(0, 3)), st.booleans()), max_size=8),
     temperature=st.sampled_from([0.0, 0.9]),
+    terms=some_terms,
 )
 @laws
 def test_catching_up_gives_what_as_many_steps_give(
-    engine_of: EngineOf, mine: int, bites: list[tuple[int, set[int], bool]], temperature: float
+    engine_of: EngineOf,
+    mine: int,
+    bites: list[tuple[int, set[int], bool]],
+    temperature: float,
+    terms: tuple[Term, ...],
 ) -> None:
     """In bites of any size, beside neighbours that take part or do not, with steps between, beyond both windows."""
     engine = engine_of(4)
     for slot in range(4):
-        engine.open(slot, temperature=temperature, seed=3 if slot == mine else slot)
+        own = slot == mine
+        engine.open(slot, temperature=temperature, seed=3 if own else slot, terms=terms if own else TERMS[slot:])
     frames = sound(14, sum(size + stepped for size, _, stepped in bites))
     outputs: list[StepOutput] = []
     for size, others, stepped in bites:
@@ -177,7 +192,7 @@ def test_catching_up_gives_what_as_many_steps_give(
         outputs += engine.catch_up(bite | {mine: np.stack(frames[len(outputs) :][:size])})[mine]
         if stepped:
             outputs.append(engine.step({slot: frames[len(outputs)] for slot in others | {mine}})[mine])
-    expected = alone(engine_of, frames, temperature=temperature, seed=3)
+    expected = alone(engine_of, frames, temperature=temperature, seed=3, terms=terms)
     assert told(outputs) == told(expected)
     assert [o.logprob for o in outputs] == pytest.approx([o.logprob for o in expected], abs=1e-4)
     assert [x for o in outputs for x in o.vad] == pytest.approx([x for o in expected for x in o.vad], abs=1e-4)

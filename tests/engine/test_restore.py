@@ -20,10 +20,11 @@ from vivavoce.core import FRAME_SIZE
 from vivavoce.engine import History, Snapshot, StepOutput, SttEngine
 from vivavoce.engine.codec import PlainEncoder
 from vivavoce.engine.stepper import PlainLm
+from vivavoce.engine.terms import Term
 from vivavoce.nn.rows import Rows
 from vivavoce.nn.transformer import Transformer, TransformerConfig
 
-from .test_laws import EngineOf, Frames, alone, laws, sound, told
+from .test_laws import EngineOf, Frames, alone, laws, some_terms, sound, told
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.flac"
 EVERYTHING = 10_000
@@ -31,11 +32,12 @@ fewer_laws = settings(laws, max_examples=10)
 
 
 def lived(
-    engine: SttEngine, slot: int, frames: Frames, keep: tuple[int, int], temperature: float = 0.0, seed: int = 0
-) -> tuple[History, list[StepOutput]]:
+    engine: SttEngine, slot: int, frames: Frames, keep: tuple[int, int], temperature: float = 0.0, seed: int = 0,
+    terms: tuple[Term, ...] = (),
+) -> tuple[History, list[StepOutput]]:  # fmt: skip
     """A stream stepped over all frames; its history, of that many columns of codes and frames of audio."""
-    token = engine.open(slot, temperature=temperature, seed=seed)
-    history = History(token, *keep, engine.lm.config.n_q, temperature, seed)
+    token = engine.open(slot, temperature=temperature, seed=seed, terms=terms)
+    history = History(token, *keep, engine.lm.config.n_q, temperature, seed, terms)
     outputs = []
     for frame in frames:
         output = engine.step({slot: frame})[slot]
@@ -53,15 +55,16 @@ def snapshot_of(engine: SttEngine, frames: Frames, keep: tuple[int, int] = (EVER
     slot=st.integers(0, 4),
     pauses=st.lists(st.booleans(), min_size=12, max_size=12),
     temperature=st.sampled_from([0.0, 0.9]),
+    terms=some_terms,
 )
 @laws
 def test_a_stream_whose_life_was_kept_goes_on_as_if_never_interrupted(
-    engine_of: EngineOf, at: int, slot: int, pauses: list[bool], temperature: float
+    engine_of: EngineOf, at: int, slot: int, pauses: list[bool], temperature: float, terms: tuple[Term, ...]
 ) -> None:
     """At any point, also beyond both windows; in any slot, used before, beside neighbours that come and go."""
     frames = sound(21, at + len(pauses))
-    expected = alone(engine_of, frames, temperature=temperature, seed=9)
-    history, _ = lived(engine_of(1), 0, frames[:at], (EVERYTHING, EVERYTHING), temperature, 9)
+    expected = alone(engine_of, frames, temperature=temperature, seed=9, terms=terms)
+    history, _ = lived(engine_of(1), 0, frames[:at], (EVERYTHING, EVERYTHING), temperature, 9, terms)
     engine = engine_of(5)
     for other in range(5):
         engine.open(other)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from ..core import CheckpointError
 from ..nn.lm import Lm
 from ..nn.mimi import Mimi
+from .tokenizers import as_sentencepiece
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,13 @@ class SttModel:
     def dtype(self) -> str:
         """Of the LM's weights, as an engine keeps them."""
         return self.packed or str(self.lm.embeddings.dtype).removeprefix("torch.")
+
+    def tokenizer(self) -> bytes:
+        """A sentencepiece model that spells as this one's; empty where there is none, or none that could be read."""
+        if path := self.files.get("tokenizer"):
+            with suppress(CheckpointError):
+                return as_sentencepiece(Path(path))
+        return b""
 
 
 def languages(name: str) -> tuple[str, ...]:

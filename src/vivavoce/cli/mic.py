@@ -66,6 +66,7 @@ def mic(
     temperature: remote.TEMPERATURE = None,
     seed: remote.SEED = None,
     guard: remote.GUARD = None,
+    keyterm: remote.KEYTERM = None,
     key: remote.KEY = None,
     token: remote.TOKEN = None,
     mint: remote.MINT = False,
@@ -81,7 +82,7 @@ def mic(
     if found is not None and model:
         raise typer.BadParameter("--model is for a model in this process; a server has its own")
     source = _source(input, device)
-    asked = {"vad_head": vad_head, "temperature": temperature, "seed": seed, "guard": guard}
+    asked = {"vad_head": vad_head, "temperature": temperature, "seed": seed, "guard": guard, "key_terms": keyterm or ()}
     stream = _remote(found, asked) if found else _local(model, asked)
     asyncio.run(Session(source, stream, _view(found, timestamps, vad_head), duration, save_audio).run())
     return ExitCode.OK

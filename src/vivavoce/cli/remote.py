@@ -61,6 +61,16 @@ GUARD = Annotated[
     ),
 ]
 
+KEYTERM = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keyterm",
+        metavar="TERM",
+        help="A word or phrase that is likely to be said, as the model would write it; may be given many times. "
+        "TERM:2 with a boost: it is begun in the place of what is up to e² times as probable; 0.5 if not given.",
+    ),
+]
+
 
 def service(
     name: str | None, url: str | None, *, key: str | None, token: str | None, mint: bool, dialect: Dialect | None

@@ -68,6 +68,7 @@ def stream(
     temperature: remote.TEMPERATURE = None,
     seed: remote.SEED = None,
     guard: remote.GUARD = None,
+    keyterm: remote.KEYTERM = None,
     output: Annotated[
         str | None,
         typer.Option(metavar="PATH", help="A file, or a folder for a file each, instead of standard output."),
@@ -89,13 +90,21 @@ def stream(
         ),
     ] = 0,
 ) -> int:
+    from vivavoce.session.key_terms import given
+
     from .job import run
 
     found = remote.demanded(remote.service(service, url, key=key, token=token, mint=mint, dialect=dialect))
     if json and (format is not Format.TEXT or timestamps or output):
         raise typer.BadParameter("--json stands alone: without --format, --timestamps and --output")
     style = Style(format, timestamps=timestamps, vad=vad)
-    asked = {"vad_head": vad_head, "temperature": temperature, "seed": seed, "guard": guard}
+    asked = {
+        "vad_head": vad_head,
+        "temperature": temperature,
+        "seed": seed,
+        "guard": guard,
+        "key_terms": given(keyterm or ()),
+    }
     server = Remote(found, speed=rtf, parallel=parallel, silence=silence_prefix_ms, asked=asked)
     summary = Summary(server, style) if json else None
     code = run(files, output, style, lambda _: server, summary)

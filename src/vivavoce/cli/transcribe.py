@@ -89,6 +89,7 @@ def transcribe(
     temperature: remote.TEMPERATURE = None,
     seed: remote.SEED = None,
     guard: remote.GUARD = None,
+    keyterm: remote.KEYTERM = None,
 ) -> int:
     from .job import run
 
@@ -98,7 +99,13 @@ def transcribe(
         from vivavoce.transcriber import Transcriber
 
         slots = min(batch_size, recordings)
-        asked: dict[str, Any] = {"temperature": temperature, "seed": seed or 0, "guard": guard or "flag"}
+        asked: dict[str, Any] = {
+            "temperature": temperature,
+            "seed": seed or 0,
+            "guard": guard or "flag",
+            "key_terms": keyterm or (),
+        }
+        asked["key_terms"] = keyterm or ()
         own_dtype = None if dtype == "auto" else dtype
         loaded = Transcriber.load(model, device=device, dtype=own_dtype, batch_size=slots, **asked)
         rest(loaded.engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -47,12 +48,12 @@ class Target:
         except ValueError:
             return host == "localhost" or host.endswith(".localhost")
 
-    def with_query(self, **more: str) -> str:
-        """The URL with these added to its query; what the URL says itself stays."""
+    def with_query(self, **more: str | Sequence[str]) -> str:
+        """The URL with these added to its query, a list as often as it is long; what the URL says itself stays."""
         parts = urlsplit(self.url)
         said = parse_qsl(parts.query, keep_blank_values=True)
         names = {name for name, _ in said}
-        query = urlencode([*said, *((name, value) for name, value in more.items() if name not in names)])
+        query = urlencode([*said, *((name, value) for name, value in more.items() if name not in names)], doseq=True)
         return urlunsplit(parts._replace(query=query))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vivavoce.core import KeyTerm
+from vivavoce.session.key_terms import given
 
 from .address import targets
 from .speech import TtsStream
@@ -32,6 +35,7 @@ def connect(
     resume: bool = True,
     live: bool = False,
     patience: Patience | None = None,
+    key_terms: Iterable[str | KeyTerm] = (),
 ) -> SttStream:
     """A stream to be opened with `async with`.
 
@@ -39,12 +43,13 @@ def connect(
     `kyutai-api-key`, `token` (a JWT) into `Authorization: Bearer`, `headers` as they are. `words` asks for times,
     `vad` for an event of every step; `vad_head`, `vad_threshold`, `temperature`, `seed` and `guard` are the
     server's choice when None; `guard` "drop" keeps words back that nobody can have said.
-    `live`: the audio cannot wait (a microphone). `resume`: go on with the session after a lost connection.
+    `live`: the audio cannot wait (a microphone). `resume`: go on with the session after a lost connection. `key_terms`:
+    words and phrases that are likely to be said, "Kyutai" or with a boost "Kyutai:2".
 
-    Raises AddressError for a URL that names no server.
+    Raises AddressError for a URL that names no server, UnsupportedError for what cannot be a key term.
     """
     told = told_headers(headers, key, token)
-    options = Options(words, vad, vad_head, vad_threshold, temperature, resume, seed, guard)
+    options = Options(words, vad, vad_head, vad_threshold, temperature, resume, seed, guard, given(key_terms))
     return SttStream(targets(url, dialect), options, patience or Patience(), told, live=live)
 
 

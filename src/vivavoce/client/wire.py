@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vivavoce import core
-from vivavoce.core import Fault, Flush, StreamError, VivavoceError
+from vivavoce.core import Fault, Flush, KeyTerm, StreamError, VivavoceError
 
 from .backlog import Samples
 
 Frame = str | bytes
+Query = dict[str, str | list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Options:
     resume: bool = True
     seed: int | None = None
     guard: str | None = None
+    key_terms: tuple[KeyTerm, ...] = ()
 
 
 class Wire(Protocol):
@@ -73,7 +75,7 @@ class Wire(Protocol):
     def met(self, headers: Mapping[str, str]) -> None:
         """A connection stands; the headers of the server's answer."""
 
-    def query(self, session: str | None) -> dict[str, str]:
+    def query(self, session: str | None) -> Query:
         """The URL's query for a new session, or to go on with one."""
 
     def begin(self) -> None:

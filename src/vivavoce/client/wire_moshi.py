@@ -25,7 +25,7 @@ from vivavoce.core import (
 from vivavoce.session.turns import Turns
 
 from .backlog import Samples
-from .wire import Finished, Frame, Options, Ready, Signal, UnreadableError, problem
+from .wire import Finished, Frame, Options, Query, Ready, Signal, UnreadableError, problem
 
 END = -(2**63) + 1  # the marker by which the fork's client ends
 HEAD = 2  # pauses of 2 s, what the scripts and Unmute listen to, of a server that does not say which its model means
@@ -41,6 +41,8 @@ class MoshiWire:
     def __init__(self, options: Options) -> None:
         if options.guard == "drop":
             raise UnsupportedError("guard drop needs /v1/stream: moshi-server's protocol cannot tell of words dropped")
+        if options.key_terms:
+            raise UnsupportedError("key terms need /v1/stream: moshi-server's protocol has none, and does not say so")
         self._options = options
         self._flushes: dict[int, int | str] = {}  # marker to the caller's id
         self._markers = 0
@@ -51,7 +53,7 @@ class MoshiWire:
         head = headers.get(VAD_HEAD, "")
         self._head = int(head) if head.isdecimal() else HEAD
 
-    def query(self, session: str | None) -> dict[str, str]:  # noqa: ARG002 - sessions have no name here
+    def query(self, session: str | None) -> Query:  # noqa: ARG002 - sessions have no name here
         asked = {"temperature": self._options.temperature, "seed": self._options.seed}  # moshi-server heeds neither
         return {name: str(value) for name, value in asked.items() if value is not None}
 

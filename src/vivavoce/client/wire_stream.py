@@ -9,9 +9,10 @@ import msgspec
 
 from vivavoce import core
 from vivavoce.core import Flush
+from vivavoce.session.key_terms import written
 
 from .backlog import Samples
-from .wire import Ack, Finished, Frame, Options, Ready, Signal, UnreadableError, problem
+from .wire import Ack, Finished, Frame, Options, Query, Ready, Signal, UnreadableError, problem
 
 
 class StreamWire:
@@ -25,7 +26,7 @@ class StreamWire:
     def met(self, headers: Mapping[str, str]) -> None:
         pass  # all is in the first message
 
-    def query(self, session: str | None) -> dict[str, str]:
+    def query(self, session: str | None) -> Query:
         options = self._options
         asked = {
             "words": options.words,
@@ -37,7 +38,11 @@ class StreamWire:
             "guard": options.guard,
             "resume": options.resume,
         }
-        query = {name: _plain(value) for name, value in asked.items() if value is not None and value is not False}
+        query: Query = {
+            name: _plain(value) for name, value in asked.items() if value is not None and value is not False
+        }
+        if options.key_terms:
+            query["keyterm"] = [written(term) for term in options.key_terms]
         return query if session is None else {**query, "session": session, "seq": str(self._seen)}
 
     def begin(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from vivavoce.core import TEXT_BOUNDARY, TEXT_PAD
 
 from .outputs import Made, Outputs, StepOutput
 from .snapshot import Snapshot
+from .terms import Term
 
 NULL = "null"  # in the place of a model
 PIECES = ("<unk>", "<s>", "</s>", "<pad>", "▁la")
@@ -42,7 +43,7 @@ class NullEngine:
         self.slots = slots
         self._heard = dict[int, int]()  # frames, by open slot
 
-    def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0) -> int:  # noqa: ARG002
+    def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0, terms: Sequence[Term] = ()) -> int:  # noqa: ARG002
         """Give a free slot to a new stream. Returns the text token of the start position."""
         self._take(slot, 0)
         return TEXT_PAD

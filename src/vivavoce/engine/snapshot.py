@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from vivavoce.core import FRAME_SIZE
 
+from .terms import Term
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -25,6 +27,7 @@ class Snapshot:
     audio: NDArray[np.float32]  # [m, frame_size]: the newest frames, m from 1 (0 without frames) to frames
     temperature: float = 0.0
     seed: int = 0
+    terms: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
         for name, kept in (("columns of codes", len(self.codes)), ("frames of audio", len(self.audio))):
@@ -54,14 +57,16 @@ class History:
     """
 
     def __init__(
-        self, token: int, codes_frames: int, audio_frames: int, n_q: int, temperature: float = 0.0, seed: int = 0
-    ) -> None:
+        self, token: int, codes_frames: int, audio_frames: int, n_q: int, temperature: float = 0.0, seed: int = 0,
+        terms: tuple[Term, ...] = (),
+    ) -> None:  # fmt: skip
         assert codes_frames > 0 and audio_frames > 0, f"nothing kept: {codes_frames} columns, {audio_frames} frames"
         self.frames = 0  # stepped since the slot was opened
         self._text = np.full(codes_frames + 1, token, np.int32)
         self._codes = np.empty((codes_frames, n_q), np.int32)
         self._audio: NDArray[np.float32] | None = None  # made when the first frame shows its length
-        self._audio_frames, self._temperature, self._seed = audio_frames, temperature, seed
+        self._audio_frames = audio_frames
+        self._how = temperature, seed, terms
 
     def add(self, samples: NDArray[np.float32], token: int, codes: Sequence[int] | NDArray[np.int32]) -> None:
         """One step: its frame [frame_size], its token and its n_q codes, all copied.
@@ -84,8 +89,7 @@ class History:
             in_order(self._text, self.frames + 1),
             in_order(self._codes, self.frames),
             silence if self._audio is None else in_order(self._audio, self.frames),
-            self._temperature,
-            self._seed,
+            *self._how,
         )
 
 

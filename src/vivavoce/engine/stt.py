@@ -19,7 +19,7 @@ from vivavoce.core import TEXT_PAD, UnsupportedError
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
-from vivavoce.nn.sampling import choose
+from vivavoce.nn.sampling import Wanted, choose
 
 from .codec import EncoderOf, fastest_encoder
 from .kernels.lm import NativeLm
@@ -28,6 +28,7 @@ from .kernels.release import let_go
 from .outputs import Begun, Made, Outputs, StepOutput
 from .snapshot import Snapshot
 from .stepper import StepperOf, fastest
+from .terms import SPAN, Guide, Term, Terms, kinds_of
 
 logger = logging.getLogger(__name__)
 KEPT = 250  # frames: 20 s, 1.9 MB of audio
@@ -51,7 +52,9 @@ class SttEngine:
         slots: int,
         stepper_of: StepperOf = fastest,
         encoder_of: EncoderOf = fastest_encoder,
+        pieces: Sequence[str] = (),
     ) -> None:
+        """`pieces` of the text by token id, for streams that have key terms."""
         if slots < 1:
             raise ValueError(f"an engine needs at least one slot, got {slots}")
         if lm.config.n_q > mimi.config.codebooks:
@@ -65,9 +68,13 @@ class SttEngine:
         self._temperature = torch.zeros(rows, device=self.device)
         self._seed = torch.zeros(rows, dtype=torch.long, device=self.device)
         self._open: set[int] = set()
+        self._kinds = torch.from_numpy(kinds_of(pieces, lm.config.text_card_out)).to(self.device)
+        self._guides = dict[int, Guide]()  # by slot, of streams that have key terms
 
     @classmethod
-    def fastest(cls, mimi: Mimi, lm: Lm, slots: int, packed: str | None = None) -> SttEngine:
+    def fastest(
+        cls, mimi: Mimi, lm: Lm, slots: int, packed: str | None = None, pieces: Sequence[str] = ()
+    ) -> SttEngine:
         """The engine for the device that the model is on: captured graphs on a GPU that has the kernels for them.
 
         `packed` as `stepper.fastest` has it. On a CPU the codec is bf16 where the LM is, int8 where that is packed. On
@@ -84,12 +91,12 @@ class SttEngine:
                     from .gpu.packed import pack
 
                     pack(lm)
-                return GraphedEngine(mimi, lm, slots)
+                return GraphedEngine(mimi, lm, slots, pieces=pieces)
             if packed:
                 raise UnsupportedError(f"dtype {packed} needs captured graphs, which cannot be: {reason}")
             logger.warning("PyTorch steps the model on this GPU, without captured graphs: %s", reason)
         codec = Format.FLOAT32 if lm.embeddings.dtype == torch.float32 else Format.INT8 if packed else Format.BFLOAT16
-        return cls(mimi, lm, slots, partial(fastest, packed=packed), partial(fastest_encoder, format=codec))
+        return cls(mimi, lm, slots, partial(fastest, packed=packed), partial(fastest_encoder, format=codec), pieces)
 
     def let_go(self) -> None:
         """The model is this engine's alone: what native code has packed is not kept a second time."""
@@ -123,11 +130,13 @@ class SttEngine:
         """Of the LM's weights as native code keeps them; None where PyTorch steps it."""
         return self._memory.weight_bytes if isinstance(self._memory, NativeLm) else None
 
-    def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0) -> int:
+    def open(self, slot: int, *, temperature: float = 0.0, seed: int = 0, terms: Sequence[Term] = ()) -> int:
         """Give a free slot to a new stream; temperature 0 is greedy. Returns the text token of the start position."""
         self._take(slot, temperature, seed)
+        self._guide(slot, terms)
         rows = Rows([slot], self.device)
         token, _, _ = self._hear(rows, *self.lm.start(1))
+        self._keep(slot, 1)
         rows.write(self._text, token[:, -1])
         return int(token)
 
@@ -141,6 +150,7 @@ class SttEngine:
         lm = self.lm.config
         snapshot.must_fit(lm.n_q, lm.card, lm.text_card + 1, self.mimi.config.frame_size)
         self._take(slot, snapshot.temperature, snapshot.seed)
+        self._guide(slot, snapshot.terms, snapshot.text[:-1].tolist())
         self._text[slot] = int(snapshot.text[-1])
         text = torch.tensor(snapshot.text[None, :-1], dtype=torch.long, device=self.device)
         codes = torch.tensor(snapshot.codes[None], dtype=torch.long, device=self.device)
@@ -161,9 +171,21 @@ class SttEngine:
         self._temperature[slot] = temperature
         self._seed[slot] = seed
 
+    def _guide(self, slot: int, terms: Sequence[Term], said: Sequence[int] = ()) -> None:
+        """`said`: the text so far, but for the token that is heard next."""
+        if terms:
+            span = min(SPAN, self.snapshot_frames[0])  # more than is kept of a stream, restoring could not know
+            self._guides[slot] = Guide(Terms(terms, self._kinds.cpu().numpy(), span), said)
+
+    def _keep(self, slot: int, count: int) -> None:
+        """The first of the tokens that were heard last stand."""
+        if guide := self._guides.get(slot):
+            guide.keep(count)
+
     def close(self, slot: int) -> None:
         """The stream is over; its slot is free."""
         self._open.remove(slot)
+        self._guides.pop(slot, None)
 
     def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, StepOutput]:
         """One frame, float32 [frame_size], for each slot that has one; samples that are no audio count as silence."""
@@ -175,6 +197,8 @@ class SttEngine:
         rows, codes = self._encode({slot: frame[None] for slot, frame in frames.items()})
         token, logprob, vad = self._hear(rows, rows.read(self._text)[:, None], codes)
         rows.write(self._text, token[:, -1])
+        for slot in self._guides.keys() & frames.keys():
+            self._keep(slot, 1)
         told = (part[:, 0].cpu().numpy() for part in (token, logprob, vad.float(), codes))
         return Made(Outputs(sorted(frames), *told))
 
@@ -206,6 +230,7 @@ class SttEngine:
                 answers = answers[: count + 1 - start]
                 told[row] += answers[: 1 + _agreement(answers, guess[row][start:])]
                 guess[row][start:] = [answer.token for answer in answers[:-1]]
+                self._keep(slots[row], len(told[row]) - start + 1)
             known = torch.tensor([len(told[row]) for row in behind])[:, None]
             some.write(self._memory.position, position + (known - first)[:, 0].to(self.device))
         rows.write(self._text, torch.tensor([answers[-1].token for answers in told], device=self.device))
@@ -232,9 +257,20 @@ class SttEngine:
         position = rows.read(self._memory.position)[:, None] + torch.arange(count, device=self.device)
         logits, extra = self._memory.hear(rows, text, codes)
         temperature, seed = (rows.read(of).repeat_interleave(count) for of in (self._temperature, self._seed))
-        token, logprob = choose(logits.flatten(0, 1), temperature, seed, position.flatten())
+        wanted = self._wanted(rows, text) if self._guides else None
+        token, logprob = choose(logits.flatten(0, 1), temperature, seed, position.flatten(), wanted=wanted)
         pauses = extra.softmax(-1)[..., 0] if extra.shape[2] else extra.flatten(2)
         return token.view(batch, count), logprob.view(batch, count), pauses
+
+    def _wanted(self, rows: Rows, text: Tensor) -> Wanted | None:
+        """What the streams with key terms, if any are among these, want of the steps that hear text [B, T]."""
+        led = {row: guide for row, slot in enumerate(rows.index.tolist()) if (guide := self._guides.get(slot))}
+        if not led:
+            return None
+        heard, count = text.tolist(), text.shape[1]
+        bonus = np.stack([bonus for row, guide in led.items() for bonus in guide.follow(heard[row])])
+        places = [row * count + step for row in led for step in range(count)]
+        return Wanted(torch.tensor(places, device=self.device), torch.from_numpy(bonus).to(self.device), self._kinds)
 
 
 def clean(audio: Tensor) -> Tensor:

@@ -18,19 +18,42 @@ _GOLDEN = 0x9E3779B9
 TIES = 32  # candidates beyond the largest top-k: which of equal ones stay must not depend on another row's top-k
 
 
-def choose(logits: Tensor, temperature: Tensor, seed: Tensor, step: Tensor, top_k: int = 0) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Wanted:
+    """Tokens that some rows of a batch would rather have than others of the same kind."""
+
+    rows: Tensor  # int64 [R]
+    bonus: Tensor  # fp32 [R, V], of the logits
+    kinds: Tensor  # int8 [V]; a choice of kind 0 stands
+
+
+def choose(
+    logits: Tensor, temperature: Tensor, seed: Tensor, step: Tensor, top_k: int = 0, wanted: Wanted | None = None
+) -> tuple[Tensor, Tensor]:
     """logits fp32 [B, V] to tokens int64 [B] and their log-probabilities at temperature 1, fp32 [B].
 
-    temperature fp32 [B]: 0 takes the most probable token. seed and step: int64 [B]. top_k 0 keeps every token.
+    temperature fp32 [B]: 0 takes the most probable token. seed and step: int64 [B]. top_k 0 keeps every token. What is
+    `wanted` changes no log-probability, nor the kind of the token; a draw has the noise that it would have without.
     """
     logprobs = logits.log_softmax(-1)
-    token = logits.argmax(-1)
+    token, race = logits.argmax(-1), logits
     if bool((temperature > 0).any()):
         kept = logits if top_k == 0 else logits.masked_fill(logits < _smallest_kept(logits, top_k), -torch.inf)
         # Exponential race: argmax p_i / E_i with E_i ~ Exp(1) draws i with probability p_i.
         race = kept / temperature.clamp_min(1e-6)[:, None] - _noise(seed, step, logits.shape[-1]).log()
         token = torch.where(temperature > 0, race.argmax(-1), token)
+    if wanted is not None:
+        token[wanted.rows] = _preferred(logits, race, temperature, token, wanted)
     return token, logprobs.gather(-1, token[:, None])[:, 0]
+
+
+def _preferred(logits: Tensor, race: Tensor, temperature: Tensor, token: Tensor, wanted: Wanted) -> Tensor:
+    """The tokens int64 [R] of the rows that want some: the best of the kind that `token` is of."""
+    rows, warmth = wanted.rows, temperature[wanted.rows][:, None]
+    scores = torch.where(warmth > 0, race[rows] + wanted.bonus / warmth.clamp_min(1e-6), logits[rows] + wanted.bonus)
+    kind = wanted.kinds[token[rows]][:, None]
+    best = scores.masked_fill(wanted.kinds != kind, -torch.inf).argmax(-1)
+    return torch.where(kind[:, 0] > 0, best, token[rows])
 
 
 def _noise(seed: Tensor, step: Tensor, size: int) -> Tensor:

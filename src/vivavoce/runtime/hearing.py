@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vivavoce.core import StreamError
 from vivavoce.engine.outputs import Outputs
+from vivavoce.engine.terms import Term
 
 from . import messages
 from .late import Late
@@ -35,6 +36,7 @@ class _Served:
     slot: int
     temperature: float
     seed: int
+    terms: tuple[Term, ...]
     frames: deque[tuple[Samples, bool]] = field(default_factory=deque)  # and whether it is heard afresh
 
     @property
@@ -142,7 +144,8 @@ class Hearing(Servant[_Served]):
 
     def _begin_anew(self, served: _Served) -> int:
         self._engine.close(served.slot)
-        return self._engine.open(served.slot, temperature=served.temperature, seed=served.seed)
+        how: dict[str, Any] = {"temperature": served.temperature, "seed": served.seed, "terms": served.terms}
+        return self._engine.open(served.slot, **how)
 
     def _send(self, streams: list[int], count: int, rows: Outputs, starts: dict[int, int], taken: float) -> None:
         self._late.learn(len(streams) * count, taken)
@@ -164,7 +167,8 @@ class Hearing(Servant[_Served]):
     def _open(self, message: Open) -> None:
         self._must_be_free(message.stream, message.slot)
         try:
-            token = self._engine.open(message.slot, temperature=message.temperature, seed=message.seed)
+            how: dict[str, Any] = {"temperature": message.temperature, "seed": message.seed, "terms": message.terms}
+            token = self._engine.open(message.slot, **how)
         except StreamError as refused:  # its memory is full
             self._link.send([Lost(message.stream, str(refused), refused.fault.name)])
         else:
@@ -182,7 +186,7 @@ class Hearing(Servant[_Served]):
             self._admit_as(message, None)
 
     def _admit_as(self, message: Open | Restore, token: int | None) -> None:
-        self._admit(message.stream, _Served(message.slot, message.temperature, message.seed), token)
+        self._admit(message.stream, _Served(message.slot, message.temperature, message.seed, message.terms), token)
 
     def _frames(self, message: Frames, audio: Audio) -> None:
         for place, (stream, samples) in enumerate(zip(message.streams, audio, strict=True)):

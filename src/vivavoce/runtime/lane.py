@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vivavoce.core import FRAME_RATE, FRAME_SIZE, Event, Fault, StreamError
+from vivavoce.core import FRAME_RATE, FRAME_SIZE, Event, Fault, KeyTerm, StreamError, UnsupportedError
 from vivavoce.engine.snapshot import History
-from vivavoce.session import SttProfile, SttSession
+from vivavoce.session import SttProfile, SttSession, key_terms
 from vivavoce.settings.limits import Limits
 
 from .guest import Guest
@@ -53,14 +54,17 @@ class Lane(Guest[Event]):
     def __init__(
         self, id: str, options: StreamOptions, info: ModelInfo, limits: Limits, fail: Callable[[StreamError], None]
     ) -> None:
-        self.session = _session(info, options, limits)  # first: it may refuse the options
+        self._begin(info, options, limits)  # first: it may refuse the options
         super().__init__(id, limits, fail, resumable=options.resumable, awaited="audio")
-        self.options = options
         self.temperature = info.temperature if options.temperature is None else options.temperature
         self.received = self.asked = 0  # samples, flushes
         self.flushes = deque[float]()  # when those unanswered were asked for
-        self._info = info
+        self._info, self._limits = info, limits
         self._most_waiting = max(1, round(limits.queue_seconds * FRAME_RATE))
+
+    def _begin(self, info: ModelInfo, options: StreamOptions, limits: Limits) -> None:
+        self._terms = key_terms.spell(options.key_terms, info.tokenizer, info.pieces)
+        self.session, self.options = _session(info, options, limits), options
         self._history: History | None = None
         self._sent = deque[_Sent]()
 
@@ -79,6 +83,12 @@ class Lane(Guest[Event]):
     def full(self) -> bool:
         """Whether as much audio waits as may."""
         return self.session.pending + len(self._sent) >= self._most_waiting
+
+    def expect(self, terms: tuple[KeyTerm, ...]) -> None:
+        """Other key terms, for a stream that has heard nothing; it has to begin again. Raises UnsupportedError."""
+        if self.received or self.asked or self.session.ended:
+            raise UnsupportedError("key terms can be told before the first audio only")
+        self._begin(self._info, replace(self.options, key_terms=terms), self._limits)
 
     def push(self, samples: Samples) -> None:
         self.session.push(samples)
@@ -112,7 +122,7 @@ class Lane(Guest[Event]):
         """Begin, or go on where the newest answer left off: what was not answered is sent again."""
         self._engine, self.number, self.slot = engine, number, slot
         if self._history is None:
-            engine.send(Open(number, slot, self.temperature, self.options.seed))
+            engine.send(Open(number, slot, self.temperature, self.options.seed, self._terms))
         else:
             engine.send(restore(number, slot, self._history.snapshot()))
         for sent in self._sent:
@@ -177,7 +187,8 @@ class Lane(Guest[Event]):
 
     def _begin_history(self, token: int) -> None:
         info = self._info
-        self._history = History(token, *info.snapshot_frames, info.n_q, self.temperature, self.options.seed)
+        columns, frames = info.snapshot_frames
+        self._history = History(token, columns, frames, info.n_q, self.temperature, self.options.seed, self._terms)
 
 
 def _session(info: ModelInfo, options: StreamOptions, limits: Limits) -> SttSession:

@@ -26,7 +26,7 @@ def load(spec: EngineSpec) -> tuple[SttEngine | NullEngine, ModelInfo, list[tupl
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     model = _changed(_model(spec), spec)
-    engine = SttEngine.fastest(model.mimi, model.lm, spec.slots, packed=model.packed)
+    engine = SttEngine.fastest(model.mimi, model.lm, spec.slots, packed=model.packed, pieces=model.pieces)
     rest(engine)
     engine.let_go()
     return engine, _info(model, engine), _warm_up(engine)
@@ -79,6 +79,7 @@ def _info(model: SttModel, engine: SttEngine) -> ModelInfo:
         temperature=config.temperature,
         n_q=model.lm.config.n_q,
         snapshot_frames=engine.snapshot_frames,
+        tokenizer=model.tokenizer(),
         device=str(engine.device),
         dtype=model.dtype,
         files=dict(model.files),

@@ -12,6 +12,7 @@ import numpy as np
 
 from vivavoce.core import FRAME_SIZE, ExitCode, Fault
 from vivavoce.engine.snapshot import Snapshot
+from vivavoce.engine.terms import Term
 
 from .message import Info, Message, Spec
 from .speech_messages import GoOn, Grant, LoadSpeech, ReadyToSpeak, Speak, SpeechSpec, Spoke, Text
@@ -37,6 +38,7 @@ class ModelInfo(Info):
     temperature: float
     n_q: int  # codebooks that the LM hears
     snapshot_frames: tuple[int, int]  # columns of codes and frames of audio that a stream's history keeps
+    tokenizer: bytes = b""  # a sentencepiece model, to spell key terms with; empty where there is none
 
 
 # --- to the engine ---
@@ -55,6 +57,7 @@ class Open(Message):
     slot: int
     temperature: float
     seed: int
+    terms: tuple[Term, ...] = ()
 
 
 class Restore(Message):
@@ -68,6 +71,7 @@ class Restore(Message):
     audio: bytes  # float32 [m, 1920]
     temperature: float
     seed: int
+    terms: tuple[Term, ...] = ()
 
 
 class Frames(Message):
@@ -166,6 +170,7 @@ def restore(stream: int, slot: int, snapshot: Snapshot) -> Restore:
         snapshot.audio.tobytes(),
         snapshot.temperature,
         snapshot.seed,
+        snapshot.terms,
     )
 
 
@@ -173,4 +178,5 @@ def snapshot(message: Restore, n_q: int) -> Snapshot:
     """The snapshot that a message carries; ValueError when its parts do not belong together."""
     text, codes = (np.frombuffer(data, np.int32) for data in (message.text, message.codes))
     audio = np.frombuffer(message.audio, np.float32).reshape(-1, FRAME_SIZE)
-    return Snapshot(message.frames, text, codes.reshape(-1, n_q), audio, message.temperature, message.seed)
+    how = message.temperature, message.seed, message.terms
+    return Snapshot(message.frames, text, codes.reshape(-1, n_q), audio, *how)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vivavoce.core import UnsupportedError
+from vivavoce.core import KeyTerm, UnsupportedError
+from vivavoce.session import key_terms
 from vivavoce.session.guard import GUARDS
 
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """Raises UnsupportedError for a temperature, a seed or a guard that cannot be used."""
+    """Raises UnsupportedError for a temperature, a seed, a guard or a key term that cannot be used."""
 
     temperature: float | None = None  # of the text; None is the model's own choice, 0 is greedy
     seed: int = 0
@@ -20,6 +21,7 @@ class StreamOptions:
     guard: str = "flag"  # of words that nobody can have said; or drop
     heal: bool = True  # begin the model's context afresh when it has gone silent over speech
     resumable: bool = False  # events stay after they were read, so that `Runtime.resume` can give them again
+    key_terms: tuple[KeyTerm, ...] = ()  # what the stream is likely to hear
 
     def __post_init__(self) -> None:
         if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -28,6 +30,7 @@ class StreamOptions:
             raise UnsupportedError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")
         if self.guard not in GUARDS:
             raise UnsupportedError(f"guard must be {' or '.join(GUARDS)}, got {self.guard!r}")
+        key_terms.check(self.key_terms)
 
 
 @dataclass(frozen=True)

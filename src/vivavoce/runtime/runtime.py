@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 
-from vivavoce.core import FRAME_SECONDS, Fault, StreamError
+from vivavoce.core import FRAME_SECONDS, Fault, KeyTerm, StreamError
 from vivavoce.settings.limits import Limits
 
 from .distant import Share
@@ -134,6 +134,11 @@ class Runtime(Host[Lane, ModelInfo]):
                 self._slots.arrived(lane, message.key, message.slot)
                 self._slots.park(lane)  # until `resume`: whoever wanted it may have gone meanwhile
         coming.set_result(None)
+
+    def expect(self, lane: Lane, terms: tuple[KeyTerm, ...]) -> None:
+        """For `Stream.expect`."""
+        lane.expect(terms)
+        self._slots.begin_again(lane)
 
     async def secure(self, lane: Lane) -> None:
         """Once this returns, the stream can go on elsewhere as it is now; without a vault it means nothing."""

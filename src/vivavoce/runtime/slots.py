@@ -72,6 +72,13 @@ class Slots(Generic[G]):
         """Its caller has come back."""
         guest.parked = False
 
+    def begin_again(self, guest: G) -> None:
+        """Out of the engine, if it is in one, and into it as a new stream in the same slot."""
+        if guest.number is not None:
+            del self._guests[guest.number]
+            guest.step_out()
+            self._enter(guest)
+
     def free(self, guest: G) -> None:
         """The stream's slot is for others, if it has one."""
         if guest.number is not None:

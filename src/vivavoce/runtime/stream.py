@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vivavoce.core import Event
+from vivavoce.core import Event, KeyTerm
 
 from .handle import Handle, Keeper
 from .lane import Lane
@@ -20,13 +20,15 @@ class SttKeeper(Keeper, Protocol):
 
     async def secure(self, lane: Lane) -> None: ...
 
+    def expect(self, lane: Lane, terms: tuple[KeyTerm, ...]) -> None: ...
+
 
 class Stream(Handle[Event]):
     """One caller's stream, made by `Runtime.open` and `Runtime.resume`."""
 
     def __init__(self, lane: Lane, keeper: SttKeeper) -> None:
         super().__init__(lane, keeper)
-        self._lane, self._secure = lane, keeper.secure
+        self._lane, self._secure, self._expect = lane, keeper.secure, keeper.expect
 
     @property
     def options(self) -> StreamOptions:
@@ -56,6 +58,11 @@ class Stream(Handle[Event]):
     def ended(self) -> bool:
         """Whether `end` was called."""
         return self._lane.session.ended
+
+    def expect(self, terms: tuple[KeyTerm, ...]) -> None:
+        """Other key terms than those that it was opened with, before the first audio. Raises UnsupportedError."""
+        self._must_hold()
+        self._expect(self._lane, terms)
 
     async def push(self, samples: NDArray[np.float32]) -> None:
         """More audio: 1-D float32 at 24 kHz, any length; waits while `queue_seconds` of audio are waiting.

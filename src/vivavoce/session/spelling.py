@@ -6,10 +6,8 @@ import codecs
 import re
 from collections.abc import Sequence
 
-from vivavoce.core import TEXT_PAD
+from vivavoce.core import RESERVED, TEXT_PAD, WORD_BEGIN
 
-WORD_BEGIN = "▁"
-_RESERVED = {"<unk>", "<s>", "</s>", "<pad>"}  # in any place: tokenizers differ in where they keep unk
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -24,7 +22,7 @@ class Speller:
 
     def prints(self, token: int) -> bool:
         """Whether the token is text: neither reserved nor beyond the tokenizer (a text head may be wider)."""
-        return TEXT_PAD < token < len(self._pieces) and self._pieces[token] not in _RESERVED
+        return TEXT_PAD < token < len(self._pieces) and self._pieces[token] not in RESERVED
 
     def begins_word(self, token: int) -> bool:
         """Whether the piece says of itself that a word begins with it."""

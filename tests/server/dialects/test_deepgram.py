@@ -279,13 +279,31 @@ def test_each_of_several_channels_is_heard_by_itself(client: DeepgramClient, dig
     assert {tuple(result.channel_index) for result in live.heard if result.type == "Results"} == {(0, 2), (1, 2)}
 
 
-def test_key_terms_are_refused_while_it_runs_too(client: DeepgramClient) -> None:
+def test_key_terms_can_be_told_before_the_first_audio_and_are_refused_later(
+    client: DeepgramClient, digits: Samples
+) -> None:
     from deepgram.listen.v1.types import ListenV1Configure
 
     with listen(client) as live:
         live.connection.send_configure(ListenV1Configure(keyterms=["Kyutai"]))
         failed = live.until(lambda _: True)
         assert (failed.type, failed.code) == ("ConfigureFailure", "CONFIGURE_KEYTERMS_NOT_SUPPORTED")
+        live.connection.send_configure(ListenV1Configure(keyterms=["seven"]))
+        told = live.until(lambda _: True)
+        assert (told.type, told.keyterms) == ("ConfigureSuccess", ["seven"])
+        live.send(pcm(digits[:SECOND]))
+        live.connection.send_configure(ListenV1Configure(keyterms=["seven"]))  # as before
+        assert live.until(lambda message: message.type.startswith("Configure")).type == "ConfigureSuccess"
+        live.connection.send_configure(ListenV1Configure(keyterms=["one"]))
+        failed = live.until(lambda message: message.type.startswith("Configure"))
+        assert (failed.type, failed.code) == ("ConfigureFailure", "CONFIGURE_KEYTERMS_NOT_SUPPORTED")
+        live.finish()
+
+
+def test_a_configuration_that_cannot_be_is_a_failure_and_nonsense_an_error(client: DeepgramClient) -> None:
+    from deepgram.listen.v1.types import ListenV1Configure
+
+    with listen(client) as live:
         live.connection.send_configure(ListenV1Configure(keyterms=[], features={"punctuate": True}))
         assert live.until(lambda _: True).type == "ConfigureSuccess"
         live.connection._send({"type": "Sing"})
@@ -297,6 +315,7 @@ def test_key_terms_are_refused_while_it_runs_too(client: DeepgramClient) -> None
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"keyterm": "Kyutai"}, 400, "keyterm"),
     ({"keywords": "Kyutai:2"}, 400, "keywords"),
+    ({"keywords": "one:-2"}, 400, "above 0"),
     ({"diarize": True}, 400, "diarize"),
     ({"redact": "pci"}, 400, "redact"),
     ({"numerals": True}, 400, "numerals"),

@@ -17,8 +17,11 @@ def test_nothing_asked_is_float32_at_24_khz() -> None:
 
 def test_everything_may_be_asked() -> None:
     query = "format=pcm_s16le&sample_rate=16000&words=true&vad=1&vad_head=1&vad_threshold=0.25&temperature=0.5&seed=7"
+    query += "&keyterm=a&keyterm=b%20c:2"
     asked = wishes(QueryParams(query + "&idle=60&resume=true&session=abc&seq=12&refusal=close&auth_id=k&token=t"))
-    assert asked == Wishes("pcm_s16le", 16_000, True, True, 1, 0.25, 0.5, 7, 60, True, "abc", 12, "close")
+    assert asked == Wishes(
+        "pcm_s16le", 16_000, True, True, 1, 0.25, 0.5, 7, 60, True, "abc", 12, "close", keyterm=("a", "b c:2")
+    )
 
 
 @pytest.mark.parametrize("format", ["mulaw", "alaw"])

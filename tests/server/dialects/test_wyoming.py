@@ -145,7 +145,7 @@ async def golden(peer: Talk) -> list[dict[str, Any]]:
         ([AudioStart(**form), AudioStop()], "transcript-stop"),
         ([Synthesize(text="four")], "audio-stop"),
         ([SynthesizeStart(), *chunks, Synthesize(text="four one"), SynthesizeStop()], "synthesize-stopped"),
-        ([Transcribe(transcript_terms=["nine"]), AudioStart(**form)], "error"),
+        ([Transcribe(transcript_terms=["Kyutai"]), AudioStart(**form)], "error"),
     ]
     lines = []
     for events, end in requests:
@@ -219,7 +219,7 @@ def test_it_speaks_text_that_comes_in_chunks_cut_anywhere(server: Server) -> Non
     [
         ([Transcribe(language="fr"), AudioStart(rate=16_000, width=2, channels=1)], "it knows en"),
         ([Transcribe(name="whisper"), AudioStart(rate=16_000, width=2, channels=1)], "whisper"),
-        ([Transcribe(transcript_terms=["nine"]), AudioStart(rate=16_000, width=2, channels=1)], "transcript_terms"),
+        ([Transcribe(transcript_terms=["Kyutai"]), AudioStart(rate=16_000, width=2, channels=1)], "transcript_terms"),
         ([AudioStart(rate=16_000, width=4, channels=2)], "2 channels"),
         ([Synthesize(text="four", voice=SynthesizeVoice(name="nobody"))], "nobody"),
         ([Synthesize(text="xylophone")], "xylophone"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vivavoce.engine.outputs import Outputs
 from vivavoce.engine.stt import SttEngine, clean
+from vivavoce.engine.terms import Bonus
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
@@ -26,6 +27,8 @@ from .lm import PagedLm
 from .memory import repeated
 from .rows import AnyRows
 from .sizes import PAGE
+
+NONE = -1  # the row of who has no bonus
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class GraphedEngine(SttEngine):
 
     def __init__(
         self, mimi: Mimi, lm: Lm, slots: int, *, memory: torch.dtype | None = None, codec: torch.dtype | None = None,
-        pages: int | None = None, page: int = PAGE, capture: bool = True,
+        pages: int | None = None, page: int = PAGE, capture: bool = True, pieces: Sequence[str] = (),
     ) -> None:  # fmt: skip
         if lm.embeddings.device.type == "cuda":
             torch.cuda.set_device(lm.embeddings.device)  # Triton launches on the current one
@@ -66,8 +69,11 @@ class GraphedEngine(SttEngine):
             budget = Budget.of(mimi, lm, slots, self.TOGETHER, memory, codec, page)
             memory, pages = budget.memory, budget.pages
         stepper_of = partial(PagedLm, memory=memory, pages=pages, page=page)
-        super().__init__(mimi, lm, slots, stepper_of, partial(SlotEncoder, dtype=codec, page=page))
-        config = lm.config
+        super().__init__(mimi, lm, slots, stepper_of, partial(SlotEncoder, dtype=codec, page=page), pieces)
+        config, rows = lm.config, slots + self.SPARE
+        self._bonus = torch.zeros(rows, config.text_card_out, device=self.device)  # that of each slot's next step
+        self._bonus_row = torch.full((rows,), NONE, dtype=torch.int32, device=self.device)
+        self._written = dict[int, Bonus]()  # what lies in `_bonus`, by slot
         told = 2 + config.extra_heads + config.n_q  # token, log-probability, pauses, codes
         self._graphs = Graphs(self._advance, slots, mimi.config.frame_size, told, slots, self.device, capture)
 
@@ -79,15 +85,30 @@ class GraphedEngine(SttEngine):
 
     def close(self, slot: int) -> None:
         super().close(slot)
+        self._bonus_row[slot] = NONE
+        self._written.pop(slot, None)
         self.paged.release(slot)
 
     def begin(self, frames: Mapping[int, NDArray[np.float32]]) -> Launched:
         """Launch a step; at most two may be on their way, and they are read in their order."""
         self._must_be_open(frames)
         slots = sorted(frames)
+        self._write_bonus([slot for slot in slots if slot in self._guides])
         pages = self.paged.next_pages(np.array(slots))
         ticket = self._graphs.launch(slots, pages, [frames[slot] for slot in slots])
         return Launched(slots, self.lm.config.extra_heads, self._graphs, ticket)
+
+    def _write_bonus(self, slots: Sequence[int]) -> None:
+        """What the next step of these slots wants, where the graph reads it; waits for their last step's tokens."""
+        heard = self._text[torch.tensor(slots, device=self.device)].tolist() if slots else []
+        for slot, token in zip(slots, heard, strict=True):
+            guide = self._guides[slot]
+            (bonus,) = guide.follow([token])
+            guide.keep(1)
+            if self._written.get(slot) is not bonus:
+                self._bonus[slot] = torch.from_numpy(bonus)
+                self._bonus_row[slot] = slot
+                self._written[slot] = bonus
 
     def _advance(self, rows: AnyRows, audio: Tensor) -> Tensor:
         """Samples [B, frame_size] of these rows to all that is told of them, int32 [B, told]."""
@@ -103,7 +124,19 @@ class GraphedEngine(SttEngine):
         position = rows.read(self._memory.position)[:, None] + torch.arange(shape[1], device=self.device)
         heads = self.paged.hear_heads(rows, text, codes)
         temperature, seed = (repeated(rows.read(of), shape[1]) for of in (self._temperature, self._seed))
-        token, logprob = choose(heads, config.text_card_out, temperature, seed, position.flatten())
+        wants = self._wants(rows, text)
+        token, logprob = choose(heads, config.text_card_out, temperature, seed, position.flatten(), *wants)
         extra = heads[:, config.text_card_out :].float().unflatten(1, (config.extra_heads, config.extra_heads_dim))
         pauses = extra.softmax(-1)[..., 0] if config.extra_heads else extra.flatten(1)
         return token.view(shape), logprob.view(shape), pauses.view(*shape, config.extra_heads)
+
+    def _wants(self, rows: Rows, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Bonuses, which of them each row of text [B, T] has, and the kinds of tokens. Of a graph, as they lie."""
+        if isinstance(rows, AnyRows):
+            return self._bonus, rows.read(self._bonus_row), self._kinds
+        which = torch.full((text.numel(),), NONE, dtype=torch.int32, device=self.device)
+        wanted = self._wanted(rows, text)
+        if wanted is None:
+            return self._bonus, which, self._kinds
+        which[wanted.rows] = torch.arange(len(wanted.rows), dtype=torch.int32, device=self.device)
+        return wanted.bonus, which, self._kinds

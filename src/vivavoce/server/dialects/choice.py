@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from vivavoce.core import Fault, UnsupportedError
+from vivavoce.core import Fault, KeyTerm, UnsupportedError
 from vivavoce.runtime import Runtime, SpeechRuntime
+from vivavoce.session.key_terms import given, spell
 from vivavoce.session.language import check_language, code_of
 from vivavoce.settings import SpeechModule
 from vivavoce.settings.modules import Module
@@ -56,10 +57,18 @@ def choose(offers: Sequence[O], name: str, stands_for_ours: Callable[[str], bool
     )
 
 
-def refuse_key_terms(param: str, terms: Sequence[str]) -> None:
-    """Key terms, keywords and prompts would bias what is heard; no model here can be biased yet. Raises Refused."""
-    if any(term.strip() for term in terms):
-        raise unsupported(param, f"{param}: this server cannot be told which words to expect")
+def key_terms(param: str, offer: Hearing, terms: Iterable[str | KeyTerm]) -> tuple[KeyTerm, ...]:
+    """What the stream is told to expect. Raises Refused for what cannot be a term, or what the model cannot write."""
+    try:
+        found = given(term for term in terms if isinstance(term, KeyTerm) or term.strip())
+    except UnsupportedError as error:
+        raise impossible(param, f"{param}: {error}") from None
+    if offer.runtime.info:
+        try:
+            spell(found, offer.runtime.info.tokenizer, offer.runtime.info.pieces)
+        except UnsupportedError as error:
+            raise unsupported(param, f"{param}: {error}") from None
+    return found
 
 
 def must_hear(offer: Hearing, param: str, language: str | None) -> None:

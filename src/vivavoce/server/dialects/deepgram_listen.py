@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from vivavoce.core import Fault, InvalidAudioError, StreamError, seconds
+from vivavoce.core import Fault, InvalidAudioError, KeyTerm, StreamError, UnsupportedError, seconds
 from vivavoce.runtime import Stream
 from vivavoce.session.activity import Began, VoiceActivity
 from vivavoce.settings import ServeSettings
@@ -23,7 +23,7 @@ from ..journal import Journal
 from . import deepgram_errors
 from .caller import Caller, first_of
 from .channels import Channels
-from .choice import Hearing, refuse_key_terms
+from .choice import Hearing, key_terms
 from .deepgram_messages import control, encode
 from .deepgram_results import Results, model, model_id
 from .deepgram_wishes import FREE, Wishes, wishes
@@ -72,7 +72,8 @@ def _opened(asked: Wishes, held: contextlib.ExitStack) -> list[Stream]:
     """All of them or none: what was opened is closed with `held`."""
     streams = []
     for _ in range(asked.streams):
-        streams.append(open_stream(asked.offer.runtime, options_of(asked.offer.module)))
+        options = options_of(asked.offer.module, key_terms=asked.key_terms)
+        streams.append(open_stream(asked.offer.runtime, options))
         held.callback(streams[-1].close)
     return streams
 
@@ -181,16 +182,26 @@ class Conversation:
     def _configured(self, message: dict[str, object]) -> dict[str, object]:
         failed = {"type": "ConfigureFailure", "request_id": self._request}
         terms, features = message.get("keyterms"), message.get("features")
-        try:
-            refuse_key_terms("keyterms", [str(term) for term in terms] if isinstance(terms, list) else [])
-        except StreamError as error:
-            return {**failed, "code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED", "description": str(error)}
         wanted = [name for name, on in features.items() if on] if isinstance(features, dict) else []
         if unknown := [name for name in wanted if name not in FREE]:
             why = f"{unknown[0]}: text stays as the model writes it"
             return {**failed, "code": "CONFIGURE_FEATURES_NOT_SUPPORTED", "description": why}
         success: dict[str, object] = {"type": "ConfigureSuccess", "request_id": self._request}
-        return success if terms is None else {**success, "keyterms": []}
+        if terms is None:
+            return success
+        try:
+            told = self._expect([str(term) for term in terms] if isinstance(terms, list) else [str(terms)])
+        except (StreamError, UnsupportedError) as error:
+            return {**failed, "code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED", "description": str(error)}
+        return {**success, "keyterms": [term.text for term in told]}
+
+    def _expect(self, terms: Sequence[str]) -> tuple[KeyTerm, ...]:
+        """Key terms instead of those before. Raises StreamError, UnsupportedError."""
+        told = key_terms("keyterms", self._asked.offer, map(KeyTerm, terms))
+        for stream in self._streams:
+            if told != stream.options.key_terms:
+                stream.expect(told)
+        return told
 
     async def _push_rest(self) -> None:
         if self._sound:

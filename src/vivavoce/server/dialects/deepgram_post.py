@@ -57,7 +57,8 @@ async def _answer(request: Request, asked: Wishes, path: Path, sha256: str, admi
     heard: list[Transcript] = []
     for number in range(channels):
         channel = number if asked.multichannel else None
-        said = await hear(request, path, runtime, options_of(module), DIALECT, admitted, channel=channel)
+        options = options_of(module, key_terms=asked.key_terms)
+        said = await hear(request, path, runtime, options, DIALECT, admitted, channel=channel)
         heard.append(said.transcript)
     results: dict[str, object] = {
         "channels": [{"alternatives": [alternative(transcript.words)]} for transcript in heard]

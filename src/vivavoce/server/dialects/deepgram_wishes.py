@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from starlette.datastructures import QueryParams
 
+from vivavoce.core import KeyTerm
+
 from ..credentials import QUERY_SECRETS
-from .choice import Hearing, choose, impossible, must_hear, refuse_key_terms, unsupported
+from .choice import Hearing, choose, impossible, key_terms, must_hear, unsupported
 from .sound import Format
 from .wishes import HIGHEST_RATE, LOWEST_RATE
 
@@ -52,7 +54,7 @@ REFUSED = {  # while they are wanted
 FREE = ("punctuate", "smart_format", "mip_opt_out", "no_delay")  # true or false: it is so, or is the model's own way
 HONOURED = (
     "model", "version", "language", "encoding", "sample_rate", "channels", "multichannel", "interim_results",
-    "endpointing", "utterance_end_ms", "vad_events", "tag", "extra", "utterances", "utt_split",
+    "endpointing", "utterance_end_ms", "vad_events", "tag", "extra", "utterances", "utt_split", "keyterm", "keywords",
 )  # fmt: skip
 
 
@@ -73,6 +75,7 @@ class Wishes:
     utterance_split: float = UTTERANCE_SPLIT
     tags: tuple[str, ...] = ()
     extra: dict[str, str] = field(default_factory=dict)
+    key_terms: tuple[KeyTerm, ...] = ()
 
     @property
     def streams(self) -> int:
@@ -94,10 +97,8 @@ def wishes(query: QueryParams, hearing: Sequence[Hearing], live: bool) -> Wishes
                 raise unsupported(name, f"{name}: {REFUSED[stem]}")
         elif name in FREE:
             _flag(query, name)
-        elif name not in (*HONOURED, "keyterm", "keywords", *QUERY_SECRETS):
+        elif name not in (*HONOURED, *QUERY_SECRETS):
             raise impossible(name, f"unknown parameter {name[:64]!r}")
-    for name in ("keyterm", "keywords"):
-        refuse_key_terms(name, query.getlist(name))
     if query.get("version", "latest") != "latest":
         raise unsupported("version", f"version must be latest, got {query['version'][:32]!r}")
     offer = choose(hearing, query["model"], is_deepgram_model) if "model" in query else hearing[0]
@@ -117,10 +118,17 @@ def wishes(query: QueryParams, hearing: Sequence[Hearing], live: bool) -> Wishes
         utterance_split=_number(query, "utt_split", UTTERANCE_SPLIT, 0, 60),
         tags=tuple(query.getlist("tag")),
         extra=dict(_pair(text) for text in query.getlist("extra")),
+        key_terms=_key_terms(query, offer),
     )
     if live and found.multichannel and found.format in (None, "opus"):
         raise unsupported("multichannel", "multichannel needs an encoding of samples: linear16, linear32, mulaw, alaw")
     return found
+
+
+def _key_terms(query: QueryParams, offer: Hearing) -> tuple[KeyTerm, ...]:
+    """A keyword may have an intensifier, WORD:2; a key term is phrases and all, and has none."""
+    terms = key_terms("keyterm", offer, [KeyTerm(text) for text in query.getlist("keyterm") if text.strip()])
+    return key_terms("keywords", offer, [*terms, *query.getlist("keywords")])
 
 
 def _check_language(offer: Hearing, language: str | None) -> None:

@@ -32,6 +32,7 @@ from ..gate import Gate
 from ..journal import Journal
 from . import moshi_codec as codec
 from .caller import Caller, first_of
+from .choice import Offer, key_terms
 from .doorstep import no_upgrade, told, turn_away, unauthorized
 from .moshi_markers import Markers
 from .msgpack import invalid
@@ -51,7 +52,8 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
 
     def options(caller: HTTPConnection) -> StreamOptions:
         """Of these moshi-server has none; what else stands in a query is passed over, as there."""
-        return options_of(module, **some_of(caller.query_params, "temperature", "seed"))
+        terms = key_terms("keyterm", Offer(module, runtime), caller.query_params.getlist("keyterm"))
+        return options_of(module, **some_of(caller.query_params, "temperature", "seed"), key_terms=terms)
 
     async def talk(websocket: WebSocket) -> None:
         try:

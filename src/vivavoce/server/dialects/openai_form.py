@@ -10,10 +10,10 @@ from typing import Literal, get_args
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-from vivavoce.core import Fault
+from vivavoce.core import Fault, KeyTerm
 
 from ..errors import Refused
-from .choice import Hearing, choose, impossible, must_hear, refuse_key_terms, unsupported
+from .choice import Hearing, choose, impossible, key_terms, must_hear, unsupported
 
 MODELS = ("whisper-1", "gpt-transcribe", "gpt-live-transcribe", "gpt-realtime-whisper")
 MODEL_FAMILIES = ("gpt-4o-transcribe", "gpt-4o-mini-transcribe")
@@ -44,6 +44,7 @@ class Wanted:
     stream: bool
     temperature: float | None
     language: str | None
+    key_terms: tuple[KeyTerm, ...] = ()
 
 
 def is_openai_model(name: str) -> bool:
@@ -78,7 +79,6 @@ def _read(form: FormData, hearing: Sequence[Hearing]) -> Wanted:
     for name, why in REFUSED.items():
         if any(_all(form, name)):
             raise unsupported(name, f"{name}: {why}")
-    refuse_key_terms("keywords", _all(form, "keywords"))
     languages = _all(form, "languages")
     for known in languages:
         must_hear(offer, "languages", known)
@@ -96,6 +96,7 @@ def _read(form: FormData, hearing: Sequence[Hearing]) -> Wanted:
             _flag("stream", _one(form, "stream")),
             _temperature(_one(form, "temperature")),
             language,
+            key_terms("keywords", offer, map(KeyTerm, _all(form, "keywords"))),
         ),
         granular=bool(_all(form, "timestamp_granularities")),
     )

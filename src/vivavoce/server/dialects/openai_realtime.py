@@ -24,6 +24,7 @@ from vivavoce.core import (
     InvalidAudioError,
     StreamError,
     Token,
+    UnsupportedError,
     Vad,
     seconds,
 )
@@ -37,7 +38,7 @@ from ..gate import Gate
 from ..journal import Journal
 from . import openai_errors
 from .caller import Caller, first_of
-from .choice import Hearing, choose, impossible
+from .choice import Hearing, choose, impossible, unsupported
 from .msgpack import invalid
 from .openai_form import is_openai_model
 from .openai_session import (
@@ -218,10 +219,19 @@ class Conversation:
                 await self._say("input_audio_buffer.cleared")
             case Update(session=session):
                 settings = self._settings.changed(session, self._offer, self._is_its_name)
+                self._expect(settings)
                 await self._push(self._sound.rest())
                 self._speaking = False
                 self._adopt(settings)
                 await self._say("session.updated", session=settings.described(self._id, self._expires))
+
+    def _expect(self, settings: Settings) -> None:
+        """Key terms, before the first audio. Raises Refused."""
+        if settings.key_terms != self._settings.key_terms:
+            try:
+                self._stream.expect(settings.key_terms)
+            except UnsupportedError as error:
+                raise unsupported("session.audio.input.transcription.keywords", f"keywords: {error}") from None
 
     def _is_its_name(self, name: str) -> bool:
         try:

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from vivavoce.core import Fault, StreamError
+from vivavoce.core import Fault, KeyTerm, StreamError
 
 from ..errors import Refused
-from .choice import Hearing, impossible, must_hear, refuse_key_terms, unsupported
+from .choice import Hearing, impossible, key_terms, must_hear, unsupported
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
 S = TypeVar("S", bound=msgspec.Struct)
@@ -170,8 +170,15 @@ class Settings(msgspec.Struct, frozen=True):
             raise unsupported("session.audio.input.noise_reduction", "noise_reduction: audio is heard as it comes")
         _check_turns(turns, offer)
         _check_transcription(heard, offer, is_its_name)
+        if heard and heard.keywords is None:
+            heard = msgspec.structs.replace(heard, keywords=self.transcription.keywords)
         logprobs = self.logprobs if asked.include is UNSET else bool(asked.include)
         return Settings(coding, heard or self.transcription, turns, logprobs)
+
+    @property
+    def key_terms(self) -> tuple[KeyTerm, ...]:
+        """What is likely to be said."""
+        return tuple(map(KeyTerm, self.transcription.keywords or ()))
 
     def described(self, id: str, expires_at: int | None) -> dict[str, object]:
         """As an event has it."""
@@ -218,7 +225,7 @@ def _check_transcription(heard: Transcription | None, offer: Hearing, is_its_nam
         raise unsupported(f"{at}.prompt", "prompt: the model hears without a prompt")
     if heard.delay is not None:
         raise unsupported(f"{at}.delay", "delay: how far text is behind audio is the model's own")
-    refuse_key_terms(f"{at}.keywords", heard.keywords or ())
+    key_terms(f"{at}.keywords", offer, map(KeyTerm, heard.keywords or ()))
     must_hear(offer, f"{at}.language", heard.language)
     for language in heard.languages or ():
         must_hear(offer, f"{at}.languages", language)

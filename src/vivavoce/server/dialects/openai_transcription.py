@@ -96,7 +96,7 @@ class _closing:  # noqa: N801 (like contextlib's)
 async def transcribed(request: Request, asked: Wanted, admitted: Admitted, tell: Tell | None = None) -> Heard:
     """What the recording says. Raises as `upload.transcribe`."""
     module, runtime = asked.offer.module, asked.offer.runtime
-    options = options_of(module, temperature=asked.temperature)
+    options = options_of(module, temperature=asked.temperature, key_terms=asked.key_terms)
     return await hear(request, asked.file.file, runtime, options, DIALECT, admitted, tell)
 
 

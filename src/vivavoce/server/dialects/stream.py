@@ -22,6 +22,7 @@ from ..gate import Gate
 from ..journal import Journal
 from . import stream_messages as messages
 from .caller import Caller, first_of
+from .choice import Offer, key_terms
 from .msgpack import invalid
 from .opening import open_stream, options_of
 from .sound import Samples, sound
@@ -74,7 +75,9 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
         with await gate.admit(request, "stt") as admitted:
             refuse_form(request)
             asked = some_of(request.query_params, "temperature", "seed", "guard")
-            heard = await transcribe(request, runtime, options_of(module, **asked), "transcribe", admitted)
+            terms = key_terms("keyterm", Offer(module, runtime), request.query_params.getlist("keyterm"))
+            options = options_of(module, **asked, key_terms=terms)
+            heard = await transcribe(request, runtime, options, "transcribe", admitted)
             return JSONResponse(messages.transcript(heard.transcript, drops=asked.get("guard") == "drop"))
 
     return [
@@ -95,6 +98,7 @@ def _open(asked: Wishes, module: Module, runtime: Runtime) -> Stream:
         vad_threshold=asked.vad_threshold,
         resumable=asked.resume,
         guard=asked.guard,
+        key_terms=key_terms("keyterm", Offer(module, runtime), asked.keyterm),
     )
     return open_stream(runtime, options)
 

@@ -37,6 +37,7 @@ class Wishes:
     seq: int = 0
     refusal: str = "status"  # of the handshake; or "close": accepted, told and closed, since browsers hide a status
     guard: str = "flag"
+    keyterm: tuple[str, ...] = ()  # may be there many times
 
 
 def wishes(query: QueryParams) -> Wishes:
@@ -47,9 +48,10 @@ def wishes(query: QueryParams) -> Wishes:
             continue
         if name not in _READERS:
             raise _refused(f"unknown parameter {name!r}", f"the parameters are {', '.join(_READERS)}")
-        if name in asked:
+        if name in asked and name != "keyterm":
             raise _refused(f"the parameter {name} is there twice")
-        asked[name] = _READERS[name](name, text)
+        value = _READERS[name](name, text)
+        asked[name] = (*asked.get(name, ()), value) if name == "keyterm" else value
     return _consistent(asked)
 
 
@@ -146,4 +148,5 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "refusal": _one_of("status", "close"),
     "session": _name,
     "seq": _integer(0, 2**63 - 1),
+    "keyterm": lambda _, text: text,
 }

@@ -11,7 +11,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from vivavoce.core import SAMPLE_RATE, Fault, InvalidAudioError, Speech, StreamError, Token, VivavoceError, seconds
+from vivavoce.core import (
+    SAMPLE_RATE,
+    Fault,
+    InvalidAudioError,
+    KeyTerm,
+    Speech,
+    StreamError,
+    Token,
+    VivavoceError,
+    seconds,
+)
 from vivavoce.runtime import SpeechStream, Stream
 from vivavoce.settings import ServeSettings
 
@@ -20,7 +30,7 @@ from ..gate import Admitted, Gate
 from ..journal import Journal
 from . import wyoming_wire as wire
 from .caller import first_of
-from .choice import Hearing, Speaking, choose, impossible, knows, refuse_key_terms, unsupported
+from .choice import Hearing, Speaking, choose, impossible, key_terms, knows, unsupported
 from .encoder import Encoder
 from .msgpack import invalid
 from .opening import open_speech, open_stream, options_of, speech_options
@@ -216,11 +226,11 @@ class Conversation:
             raise unsupported("transcribe", "nothing here hears: the server only speaks")
         offer = choose(self._hearing, asked.name or self._hearing[0].name, lambda _: False)
         knows(offer, "language", asked.language)
-        refuse_key_terms("transcript_names", asked.transcript_names or ())
-        refuse_key_terms("transcript_terms", asked.transcript_terms or ())
+        terms = key_terms("transcript_names", offer, map(KeyTerm, asked.transcript_names or ()))
+        terms = key_terms("transcript_terms", offer, [*terms, *map(KeyTerm, asked.transcript_terms or ())])
         if asked.vad_sensitivity not in (None, "default"):
             raise unsupported("vad_sensitivity", "vad_sensitivity: audio-stop tells the end, not the server")
-        stream = open_stream(offer.runtime, options_of(offer.module))
+        stream = open_stream(offer.runtime, options_of(offer.module, key_terms=terms))
         try:
             with Journal(stream, offer.runtime.name, dialect=DIALECT, who=self._admitted.who) as journal:
                 await first_of(self._tell(stream, journal, asked.language), self._listen(stream, audio))

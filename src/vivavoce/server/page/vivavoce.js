@@ -50,10 +50,10 @@ export class StreamError extends Error {
  * A stream of speech to text, which goes on over connections that break.
  *
  * `url` is the server's, http or ws. Options, all of them optional: `key` (or a token), `sampleRate` (24000) of what is
- * sent, `words` (true), `vad`, `vadHead`, `vadThreshold`, `temperature`, `seed`, `guard` ("flag" or
- * "drop"), `resume` (true), `live` (false: `send`
- * waits while the server is behind; true: what does not fit is dropped, oldest first), `path` ("v1/stream"), and in
- * seconds `again` (60), for which a lost connection is tried again, and `keep` (60) of audio held meanwhile.
+ * sent, `words` (true), `vad`, `vadHead`, `vadThreshold`, `temperature`, `seed`, `guard` ("flag" or "drop"), `keyTerms`
+ * (a list of words and phrases that are likely, "Kyutai" or with a boost "Kyutai:2"), `resume` (true), `live` (false:
+ * `send` waits while the server is behind; true: what does not fit is dropped, oldest first), `path` ("v1/stream"), and
+ * in seconds `again` (60), for which a lost connection is tried again, and `keep` (60) of audio held meanwhile.
  */
 export function listen(url, options = {}) {
   return new SttStream(url, options);
@@ -99,7 +99,9 @@ async function request(url, path, how, key) {
 function address(url, path, query = {}) {
   const found = new URL(path, String(url).replace(/^ws/, "http").replace(/\/*$/, "/"));
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== null) found.searchParams.set(name, value);
+    if (value === undefined || value === null) continue;
+    found.searchParams.delete(name);
+    for (const one of [value].flat()) found.searchParams.append(name, one);
   }
   return found;
 }
@@ -411,10 +413,10 @@ class SttStream {
     });
   }
 
-  #query({ sampleRate, words, vad, vadHead, vadThreshold, temperature, seed, guard, resume }) {
+  #query({ sampleRate, words, vad, vadHead, vadThreshold, temperature, seed, guard, resume, keyTerms }) {
     return {
       format: "pcm_s16le", sample_rate: sampleRate, words, vad, vad_head: vadHead, vad_threshold: vadThreshold,
-      temperature, seed, guard, resume, refusal: "close",
+      temperature, seed, guard, resume, keyterm: keyTerms, refusal: "close",
       ...(this.session && { session: this.session, seq: this.#seq }),
     };
   }
