@@ -291,6 +291,7 @@ def test_places_are_counted_over_all_workers_and_the_end_is_for_all(tmp_path: Pa
                 await until(lambda: sum(streams(server)) == 2)
                 async with talk(server, key="one") as third_again:
                     await hear(third_again, is_type("ready"))
+                await until(lambda: sum(streams(server)) == 2)
                 server.signal()
                 await asyncio.to_thread(server.wait_for, "Draining: 2 open streams")
                 for each in both:
@@ -303,7 +304,7 @@ def test_places_are_counted_over_all_workers_and_the_end_is_for_all(tmp_path: Pa
         assert len(processes) == 3
         asyncio.run(main())
         assert server.wait() == 0
-        assert "Drained" in server.text and "Traceback" not in server.text
+        assert "Drained" in server.text and "Traceback" not in server.text and "ERROR" not in server.text
         assert server.text.count("jwt_secret has 5 bytes") == server.text.count("The database of accounts has") == 1
         assert not [process for process in processes if process.is_running()]
 

@@ -30,7 +30,7 @@ from .peer import moshi_info as moshi_info
 from .step_tts import speaking_steps
 
 SHAPES = (*STT_SHAPES, *TTS_SHAPES)
-SETTLE = 0.02  # seconds in which the threads of the peer's PyTorch give up waiting for more
+SETTLE = 0.02  # seconds before a step, in which the threads of the other's PyTorch give up waiting for more
 Step = Callable[[], object]
 OurStep = Callable[[int], Step]  # for a batch size
 TheirStep = Callable[[int, ExitStack], Step]
@@ -83,10 +83,12 @@ def _times(ours: Step, theirs: Step | None, steps: int) -> tuple[list[float], li
                 warm_up()
     mine, others = list[float](), list[float]()
     for _ in range(steps):
-        mine.append(_milliseconds(ours))
-        if theirs:
-            others.append(_milliseconds(theirs))
+        if not theirs:
+            mine.append(_milliseconds(ours))
+            continue
+        for step, times in ((ours, mine), (theirs, others)):
             time.sleep(SETTLE)
+            times.append(_milliseconds(step))
     return mine, others
 
 

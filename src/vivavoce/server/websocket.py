@@ -138,6 +138,12 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             self.scope["extensions"][QUICK] = self  # type: ignore[assignment]
 
+    async def send(self, message: Any) -> None:
+        """An event of the application. Who is refused has had his handshake too, which uvicorn would call missing."""
+        await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True
+
     def pause_writing(self) -> None:
         """More waits for the client than the transport likes to hold."""
         super().pause_writing()

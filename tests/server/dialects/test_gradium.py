@@ -224,10 +224,10 @@ def test_requests_on_one_socket_are_told_apart_and_it_stays_open(server: Server)
             talk.say("setup", client_req_id=name, close_ws_on_eos=False, output_format="pcm", voice_id="heart")
             talk.say("text", client_req_id=name, text=text)
             talk.say("end_of_stream", client_req_id=name)
-        first = talk.until("end_of_stream", client_req_id="a")
-        second = talk.until("end_of_stream", client_req_id="b")
-        assert {message["client_req_id"] for message in first} == {"a"}
-        assert {message["client_req_id"] for message in second} == {"b"}
+        heard = talk.until("end_of_stream", client_req_id="a")
+        heard += talk.until("end_of_stream", client_req_id="b")  # whose slot is ready before the last of "a" is sent
+        first, second = ([message for message in heard if message["client_req_id"] == name] for name in "ab")
+        assert len(first) + len(second) == len(heard)
         assert (words(first), words(second)) == (["four"], ["five"])
         times = [(message["start_s"], message["stop_s"]) for message in first if message["type"] == "audio"]
         assert times[0][0] == 0 and all(one[1] == two[0] for one, two in pairwise(times))
