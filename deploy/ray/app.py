@@ -16,7 +16,7 @@ from ray import serve
 
 from vivavoce.runtime import Metrics, Runtime
 from vivavoce.server.app import create_app
-from vivavoce.server.serving import runtime_of
+from vivavoce.server.serving import outfit, runtime_of
 from vivavoce.settings import load
 
 SLOTS = int(os.environ.get("VIVAVOCE_SLOTS", "16"))
@@ -84,17 +84,14 @@ class Vivavoce:
     async def __init__(self) -> None:
         settings = load({}, None, None).settings
         settings.demand_accounts()
-        accounts = None
-        if settings.accounts:
-            from vivavoce.server.accounts.serving import opened
-
-            accounts = opened(settings)
+        self._cleanup = contextlib.ExitStack()
+        accounts = outfit(settings, self._cleanup)
         metrics, vault = Metrics(), RayVault()
         self._runtimes = {module.label: runtime_of(module, settings, metrics, vault) for module in settings.served}
         await asyncio.gather(*(runtime.start() for runtime in self._runtimes.values()))
         await asyncio.gather(*(runtime.wait_ready() for runtime in self._runtimes.values()))
         self._app = create_app(settings, self._runtimes, metrics, accounts)
-        self._accounts, self._meter = accounts, self._app.state.meter
+        self._meter = self._app.state.meter
         self._keeping = asyncio.create_task(self._meter.run()) if self._meter else None
         self._watch = asyncio.create_task(self._until_told_to_go())
 
@@ -110,10 +107,10 @@ class Vivavoce:
     async def __del__(self) -> None:
         self._watch.cancel()
         await asyncio.gather(*(runtime.stop() for runtime in self._runtimes.values()))
-        if self._accounts and self._meter and self._keeping:
+        if self._meter and self._keeping:
             self._meter.stop()
             await self._keeping
-            self._accounts.close()
+        self._cleanup.close()
 
     async def _until_told_to_go(self) -> None:
         """Then every stream that can be resumed goes to another replica, and the rest may finish."""
