@@ -23,7 +23,7 @@ from ..checkpoints.random import random_models
 from ..checkpoints.random_tts import TTS_SHAPES
 from ..core import FRAME_SIZE
 from ..engine import SttEngine
-from ..engine.pool import resting
+from ..engine.pool import step_at_rest
 from ..nn.lm import Lm
 from ..nn.mimi import Mimi
 from .peer import moshi_info as moshi_info
@@ -143,12 +143,7 @@ def _our_step(mimi: Mimi, lm: Lm, packed: str | None, batch: int) -> Callable[[]
     engine._codec.position.fill_(mimi.config.context)
     rng = np.random.default_rng(0)
     frames = {slot: (rng.standard_normal(FRAME_SIZE) * 0.1).astype(np.float32) for slot in range(batch)}
-
-    def step() -> object:
-        with resting(engine):
-            return engine.step(frames)
-
-    return step
+    return partial(step_at_rest, engine, frames)
 
 
 def _their_step(models: tuple[Any, Any], batch: int, stack: ExitStack) -> Callable[[], object]:

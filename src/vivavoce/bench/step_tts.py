@@ -18,7 +18,7 @@ from ..checkpoints.random_tts import random_tts
 from ..checkpoints.tts_model import CONTROL, GUIDANCE, SPEAKERS
 from ..core import TEXT_PAD
 from ..engine import TtsEngine, TtsOptions
-from ..engine.pool import resting
+from ..engine.pool import step_at_rest
 from .peer import fill, fill_rings, moshi_info
 
 Step = Callable[[], object]
@@ -57,12 +57,7 @@ def _our_step(model: TtsModel, batch: int) -> Step:
         stream.step = model.lm.config.context
     acts = {slot: lambda _: TEXT_PAD for slot in range(batch)}
     engine._columns.zero_()
-
-    def step() -> object:
-        with resting(engine):
-            return engine.step(acts)
-
-    return step
+    return partial(step_at_rest, engine, acts)
 
 
 def _their_step(peers: tuple[Any, Any], model: TtsModel, batch: int, stack: ExitStack) -> Step:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -22,12 +21,11 @@ def rest(engine: SttEngine | TtsEngine) -> None:
         torch.set_num_threads(1)
 
 
-@contextmanager
-def resting(engine: SttEngine | TtsEngine) -> Iterator[None]:
-    """The same for a while, where a process does other things too."""
+def step_at_rest(engine: SttEngine | TtsEngine, given: Any) -> object:
+    """The same for one step of what is `given`, where a process does other things too."""
     threads = torch.get_num_threads()
     rest(engine)
     try:
-        yield
+        return engine.step(given)
     finally:
         torch.set_num_threads(threads)
