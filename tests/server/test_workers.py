@@ -93,9 +93,11 @@ def pids_of_ready(server: Server) -> set[int]:
     return {worker["pid"] for worker in server.get("/api/status").json()["workers"] if worker["ready"]}
 
 
-def is_full(server: Server) -> bool:
+def in_use(server: Server) -> int:
+    """Slots, of all that are there."""
     capacity: dict[str, int] = server.get("/api/status").json()["capacity"]
-    return not capacity["available_slots"]
+    assert capacity["used_slots"] + capacity["available_slots"] == capacity["total_slots"]
+    return capacity["used_slots"]
 
 
 def metric(server: Server, name: str) -> float:
@@ -112,7 +114,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @contextlib.asynccontextmanager
 async def spread(server: Server, key: str = "", query: str = "") -> AsyncIterator[list[ClientConnection]]:
-    """Two streams that say ready, one at each worker."""
+    """Two streams, one at each worker; their first message is still to be read."""
     async with contextlib.AsyncExitStack() as stack:
         first = await stack.enter_async_context(talk(server, query, key))
         for _ in range(TRIES):
@@ -141,9 +143,10 @@ def test_words_are_those_of_one_process_and_all_numbers_those_of_all_workers(
 
     async def main() -> list[list[str]]:
         async with spread(running) as both, talk(running) as third:
-            await hear(third, is_type("ready"))
-            status = (await asyncio.to_thread(running.get, "/api/status")).json()
-            assert (status["capacity"]["used_slots"], sum(w["streams"] for w in status["workers"])) == (3, 3)
+            for each in (*both, third):
+                await hear(each, is_type("ready"))
+            await until(lambda: all(in_use(running) == 3 for _ in range(12)))  # as either worker knows
+            assert sum(await asyncio.to_thread(streams, running)) == 3
             assert await asyncio.to_thread(metric, running, 'vivavoce_slots_used{module="stt"}') == 3
             assert await asyncio.to_thread(metric, running, 'asr_open_channels{handler="all"}') == 3
             assert await asyncio.to_thread(metric, running, 'vivavoce_slots{module="stt"}') == 4
@@ -169,7 +172,7 @@ def test_slots_are_those_of_the_whole_server(running: Server) -> None:
         async with spread(running), talk(running) as third, talk(running) as fourth:
             await hear(third, is_type("ready"))
             await hear(fourth, is_type("ready"))
-            await until(lambda: all(is_full(running) for _ in range(12)))  # as either worker knows
+            await until(lambda: all(in_use(running) == 4 for _ in range(12)))  # as either worker knows
             for _ in range(6):
                 with pytest.raises(InvalidStatus) as refused:
                     await talk(running).__aenter__()
