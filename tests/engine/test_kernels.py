@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -281,6 +282,24 @@ def test_a_compiler_that_fails_is_told_in_one_line(tmp_path: Path, monkeypatch: 
     with pytest.raises(build.NoCompilerError, match=r"^false failed"):
         build.build(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="one instruction set is all that others have")
+def test_flags_that_a_compiler_does_not_know_cost_an_instruction_set_and_what_it_cannot_compile_costs_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "old-compiler"
+    refuses = 'for each; do case $each in -mavx512*|"$REFUSED") exit 1;; esac; done'
+    compiler.write_text(f'#!/bin/sh\n{refuses}\nexec c++ "$@"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(build, "FLAGS", ["-O0", *build.FLAGS[:1], *build.FLAGS[2:]])
+    monkeypatch.setenv("REFUSED", "-DISA=avx2")
+    with pytest.raises(build.NoCompilerError):
+        build.build(tmp_path / "none")
+    monkeypatch.setenv("REFUSED", "none")
+    known = Library(build.build(tmp_path / "some")).isas
+    assert known and set(known) <= {"avx2", "plain"}
 
 
 def test_models_that_the_kernels_do_not_know_are_stepped_by_pytorch() -> None:

@@ -8,7 +8,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -42,10 +43,12 @@ def build(folder: Path, flags: Sequence[str] = ()) -> Path:
     target = folder / library_name(flags)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        isas = list(_isas(compiler, scratch, flags))
+        isas = [isa for isa, own in ISAS.items() if _knows(compiler, own)]
         known = [f"-DWITH_{isa}" for isa in isas]
-        parts = [_compile(compiler, part, scratch / f"{part}.o", [*flags, *known]) for part in PARTS]
-        objects = [*parts, *(scratch / f"{isa}.o" for isa in isas)]
+        work = [(part, scratch / f"{part}.o", [*flags, *known]) for part in PARTS]
+        work += [("isa", scratch / f"{isa}.o", [*flags, *ISAS[isa], f"-DISA={isa}"]) for isa in isas]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(pool.map(lambda each: _compile(compiler, *each), work))
         linked = scratch / target.name
         _run([*compiler, "-shared", "-pthread", *flags, *map(str, objects), "-o", str(linked)])
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,18 +59,12 @@ def build(folder: Path, flags: Sequence[str] = ()) -> Path:
     return target
 
 
-def _isas(compiler: list[str], scratch: Path, flags: Sequence[str]) -> Iterator[str]:
-    """The instruction sets that this compiler knows, compiled."""
-    for isa, own in ISAS.items():
-        if own and platform.machine().lower() not in ("x86_64", "amd64"):
-            continue
-        try:
-            _compile(compiler, "isa", scratch / f"{isa}.o", [*flags, *own, f"-DISA={isa}"])
-        except NoCompilerError:
-            if not own:
-                raise
-        else:
-            yield isa
+def _knows(compiler: list[str], own: Sequence[str]) -> bool:
+    """Whether these are flags of an instruction set, of this kind of processor, that the compiler has heard of."""
+    if own and platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    asked = [*compiler, *own, "-fsyntax-only", "-x", "c++", os.devnull]
+    return not own or not subprocess.run(asked, capture_output=True, check=False).returncode
 
 
 def _compile(compiler: list[str], source: str, target: Path, flags: Sequence[str]) -> Path:
