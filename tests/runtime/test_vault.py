@@ -65,6 +65,19 @@ async def until(stream: Stream, words: int) -> Spoken:
     return heard
 
 
+async def taken_up(runtime: Runtime, stream: Stream) -> Stream:
+    """The stream, at a server that did not have it."""
+    await runtime.fetch(stream.id)
+    return runtime.resume(stream.id)
+
+
+async def finish(stream: Stream, after: int, samples: Samples) -> Spoken:
+    """What comes after an event's number, the last samples included."""
+    await stream.push(samples)
+    stream.end()
+    return await rest(stream, after)
+
+
 def test_a_stream_goes_on_at_another_server(
     runner: asyncio.Runner, pair: tuple[Runtime, Runtime], digits: Samples, said: Spoken
 ) -> None:
@@ -77,13 +90,9 @@ def test_a_stream_goes_on_at_another_server(
         stream.park()
         assert here.slots_used == 0, "whoever may come back anywhere takes no slot here"
         await asyncio.sleep(0)
-        await there.fetch(stream.id)
-        again = there.resume(stream.id)
+        again = await taken_up(there, stream)
         assert again.received == HALF
-        events = rest(again, position)
-        await again.push(digits[HALF:])
-        again.end()
-        return heard + await events
+        return heard + await finish(again, position, digits[HALF:])
 
     assert runner.run(move()) == said
 
@@ -101,14 +110,10 @@ def test_what_was_told_after_the_copy_is_not_told_again(
         await stream.push(digits[HALF // 2 : HALF])
         heard = await until(stream, 3)
         position, copied = stream.position, HALF // 2
-        await there.fetch(stream.id)
-        again = there.resume(stream.id)
+        again = await taken_up(there, stream)
         stream.close()
         assert again.received == copied
-        events = rest(again, position)
-        await again.push(digits[copied:])
-        again.end()
-        return heard + await events
+        return heard + await finish(again, position, digits[copied:])
 
     assert runner.run(move()) == said
 
@@ -124,8 +129,7 @@ def test_an_ended_streams_last_words_can_be_fetched_elsewhere(
         heard = await rest(stream, 0)
         stream.park()
         await asyncio.sleep(0)
-        await there.fetch(stream.id)
-        again = there.resume(stream.id)
+        again = await taken_up(there, stream)
         assert there.slots_used == 0
         assert await rest(again, 0) == heard
         again.close()
@@ -161,11 +165,7 @@ def test_a_server_that_goes_sends_its_streams_away_and_keeps_them(
         assert gone.value.fault is Fault.GOING_AWAY
         with pytest.raises(StreamError):
             here.open(RESUMABLE)
-        await there.fetch(stream.id)
-        again = there.resume(stream.id)
-        events = rest(again, position)
-        await again.push(digits[HALF:])
-        again.end()
-        return heard + await events
+        again = await taken_up(there, stream)
+        return heard + await finish(again, position, digits[HALF:])
 
     assert runner.run(move()) == said
