@@ -237,9 +237,15 @@ def test_an_engine_that_is_killed_costs_no_word(running: Server, speech: bytes, 
     asyncio.run(until(lambda: sum(streams(running)) == 0))
 
 
-def test_a_worker_that_is_killed_is_begun_again_and_the_others_callers_notice_nothing(
-    running: Server, speech: bytes, said: list[str]
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_dies_or_stands_still_is_begun_again_and_the_others_callers_notice_nothing(
+    running: Server, speech: bytes, said: list[str], how: signal.Signals
 ) -> None:
+    async def finish(socket: ClientConnection) -> list[dict[str, Any]]:
+        await socket.send(speech[len(speech) // 2 :])
+        await socket.send('{"type":"eos"}')
+        return await hear(socket, is_type("end"))
+
     async def main() -> None:
         async with spread(running, query="&resume=true") as both:
             for each in both:
@@ -249,16 +255,13 @@ def test_a_worker_that_is_killed_is_begun_again_and_the_others_callers_notice_no
             before = pids_of_ready(running)
             victim = running.get("/api/status").json()["workers"][0]
             counted = metric(running, 'asr_connect{handler="all"}')
-            os.kill(victim["pid"], signal.SIGKILL)
-            ends = [asyncio.create_task(each.wait_closed()) for each in both]
-            done, _ = await asyncio.wait(ends, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-            [lost] = [ends.index(end) for end in done]
+            os.kill(victim["pid"], how)
+            rests = await asyncio.gather(*map(finish, both), return_exceptions=True)
+            [lost] = [number for number, told in enumerate(rests) if isinstance(told, ConnectionClosed)]
             assert both[lost].close_code == 1006
-            other, told = both[1 - lost], heard[1 - lost]
-            await other.send(speech[len(speech) // 2 :])
-            await other.send('{"type":"eos"}')
-            assert words(told + await hear(other, is_type("end"))) == said
-            await other.close()
+            told = rests[1 - lost]
+            assert isinstance(told, list) and words(heard[1 - lost] + told) == said
+            await both[1 - lost].close()
             with pytest.raises((InvalidStatus, ConnectionClosed)):  # its client is told, and begins afresh
                 async with talk(running, f"&resume=true&session={sessions[lost]}&seq=0") as again:
                     await again.recv()
@@ -270,6 +273,7 @@ def test_a_worker_that_is_killed_is_begun_again_and_the_others_callers_notice_no
 
     asyncio.run(main())
     assert "Worker 1 (process" in running.text and "by signal SIGKILL; its streams are lost" in running.text
+    assert ("has stood still for 10 s and is killed" in running.text) == (how is signal.SIGSTOP)
     asyncio.run(until(lambda: sum(streams(running)) == 0))
 
 

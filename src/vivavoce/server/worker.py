@@ -42,7 +42,7 @@ def main() -> None:
 async def _serve(orders: Orders) -> int:
     settings = orders.settings
     metrics = Metrics()
-    answers = {"collect": lambda: collected(metrics.registry)}
+    answers = {"collect": lambda: collected(metrics.registry), "pulse": lambda: None}
     channel = await Channel.over(socket.socket(fileno=orders.channel), answers)
     office = Office(channel)
     logs.set_up_worker(settings, office.handler())

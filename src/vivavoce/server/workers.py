@@ -158,7 +158,9 @@ class Workers:
             worker = await self._begin(number)
             if self._told.is_set():
                 worker.process.terminate()
+            attending = asyncio.create_task(self._attend(worker))
             code = await worker.process.wait()
+            attending.cancel()
             self._ended(worker)
             if self._told.is_set():
                 break
@@ -167,6 +169,22 @@ class Workers:
             logger.error("Worker %d (process %d) has ended %s; its streams are lost", number, worker.process.pid, how)
             if failures == MOST_FAILURES:
                 raise VivavoceError(f"worker {number} has ended {how}, {failures} times in a row")
+
+    async def _attend(self, worker: _Worker) -> None:
+        """Kills one that stands still: its callers would wait for ever, and the kernel sends it new ones."""
+        patience = self._settings.limits.stall_seconds
+        with contextlib.suppress(ConnectionError):
+            await worker.channel.call("pulse")  # it has begun
+            while True:
+                await asyncio.sleep(patience / 4)
+                try:
+                    async with asyncio.timeout(patience):
+                        await worker.channel.call("pulse")
+                except TimeoutError:
+                    told = worker.number, worker.process.pid, patience
+                    logger.error("Worker %d (process %d) has stood still for %g s and is killed", *told)
+                    worker.process.kill()
+                    return
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

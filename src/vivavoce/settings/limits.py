@@ -26,7 +26,9 @@ class Limits(BaseModel):
     idle_seconds: SecondsOrOff = Field(60, description="Without a message, a stream is closed with 4006; 0: never.")
     session_seconds: SecondsOrOff = Field(14_400, description="The longest session; beyond it 4002; 0: no limit.")
     resume_seconds: SecondsOrOff = Field(60, description="How long a lost stream waits to be resumed; 0: not at all.")
-    stall_seconds: Seconds = Field(10, description="An engine silent for this long while frames wait is restarted.")
+    stall_seconds: Seconds = Field(
+        10, description="An engine silent for this long while frames wait is restarted, and so is a worker."
+    )
     heal_seconds: SecondsOrOff = Field(
         10, description="Speech without a word for this long begins the model's context afresh; 0: never."
     )
