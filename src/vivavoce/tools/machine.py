@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 
 GROUP = Path("/sys/fs/cgroup")  # of the container, where there is one
-# As Linux and macOS call them; the kernels have AMX, AVX-512 (VNNI, bf16), AVX2, and what a compiler makes of NEON.
+# As Linux and macOS call them. The kernels have AMX, AVX-512 (VNNI, bf16), AVX2 (VNNI), what compilers make of NEON.
 SETS = {
     "AVX2": ("avx2",),
+    "AVX-VNNI": ("avx_vnni",),
     "AVX-512": ("avx512f",),
     "AVX-512 VNNI": ("avx512_vnni", "avx512vnni"),
     "AVX-512 bf16": ("avx512_bf16", "avx512bf16"),

@@ -3,6 +3,9 @@
 #include "crew.h"
 #include "depformer.h"
 #include "packing.h"
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #define DECLARE(isa)                           \
     void vivavoce_pack_##isa(const void*, int); \
@@ -10,6 +13,7 @@
     void vivavoce_speak_##isa(const void*, int);
 DECLARE(plain)
 DECLARE(avx2)
+DECLARE(avx_vnni)
 DECLARE(avx512)
 DECLARE(avx512_bf16)
 DECLARE(amx)
@@ -24,11 +28,20 @@ struct Isa {
 bool always() { return true; }
 #if defined(__x86_64__)
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx_vnni() {  // which older compilers' __builtin_cpu_supports does not know
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+#if defined(EMULATE_WIDE)
+bool has_avx512() { return true; }
+bool has_avx512_bf16() { return true; }
+#else
 bool has_avx512() {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
 }
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+#endif
 bool has_amx() { return has_avx512_bf16() && amx_is_granted(); }
 #endif
 
@@ -41,6 +54,9 @@ const Isa ISAS[] = {  // the best first
 #endif
 #ifdef WITH_avx512
     {"avx512", vivavoce_pack_avx512, vivavoce_step_avx512, vivavoce_speak_avx512, has_avx512},
+#endif
+#ifdef WITH_avx_vnni
+    {"avx_vnni", vivavoce_pack_avx_vnni, vivavoce_step_avx_vnni, vivavoce_speak_avx_vnni, has_avx_vnni},
 #endif
 #ifdef WITH_avx2
     {"avx2", vivavoce_pack_avx2, vivavoce_step_avx2, vivavoce_speak_avx2, has_avx2},

@@ -17,6 +17,7 @@ AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"]
 ISAS: dict[str, list[str]] = {  # the instruction sets of a processor's kind, each with the compiler's flags
     "plain": [],
     "avx2": ["-mavx2", "-mfma"],
+    "avx_vnni": ["-mavx2", "-mfma", "-mavxvnni"],
     "avx512": AVX512,
     "avx512_bf16": [*AVX512, "-mavx512bf16"],
     "amx": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16"],

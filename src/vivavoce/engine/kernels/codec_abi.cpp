@@ -7,6 +7,7 @@
     void vivavoce_decode_##isa(const void*, int);
 DECLARE(plain)
 DECLARE(avx2)
+DECLARE(avx_vnni)
 DECLARE(avx512)
 DECLARE(avx512_bf16)
 DECLARE(amx)
@@ -24,6 +25,9 @@ const Tasks TASKS[] = {  // in the order of abi.cpp
 #endif
 #ifdef WITH_avx512
     {vivavoce_encode_avx512, vivavoce_decode_avx512},
+#endif
+#ifdef WITH_avx_vnni
+    {vivavoce_encode_avx_vnni, vivavoce_decode_avx_vnni},
 #endif
 #ifdef WITH_avx2
     {vivavoce_encode_avx2, vivavoce_decode_avx2},

@@ -160,14 +160,15 @@ static void tile(int format, const Lines& w, const float* scales, int block, con
 }
 
 template <int NB>
-static void tile_of(int rows, int format, const Lines& w, const float* scales, int block, const Inputs& x, int row, Ahead ahead, float* out) {
+static void tile_of(int rows, int format, const Lines& w, const float* scales, int block, const Inputs& x, int row,
+                    Ahead ahead, float* out) {
     switch (rows) {
-#if defined(__AVX512F__)
+#if defined(WIDE_VECTORS)
         case 6: return tile<6, NB>(format, w, scales, block, x, row, ahead, out);
         case 5: return tile<5, NB>(format, w, scales, block, x, row, ahead, out);
         case 4: return tile<4, NB>(format, w, scales, block, x, row, ahead, out);
 #endif
-#if defined(__AVX2__)
+#if defined(WIDE_VECTORS) || defined(__AVX2__)
         case 3: return tile<3, NB>(format, w, scales, block, x, row, ahead, out);
 #endif
         case 2: return tile<2, NB>(format, w, scales, block, x, row, ahead, out);

@@ -1,12 +1,14 @@
 // Vectors of LANES floats or int32 in the compiler's own vector types, so that one text serves every instruction set;
-// below them the two products of bytes and of bfloat16 that instruction sets have of their own.
+// below them the two products of bytes and of bfloat16 that instruction sets have of their own. With EMULATE_WIDE the compiler
+// makes the vectors of AVX-512 of smaller ones: any machine then runs the text as AVX-512 has it.
 #pragma once
 #include <stdint.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(EMULATE_WIDE)
+#define WIDE_VECTORS
 constexpr int LANES = 16, ROWS = 6, BLOCKS = 4, RING = 8;  // 24 accumulators of 32 registers, 16 over a ring
 #elif defined(__AVX2__)
 constexpr int LANES = 8, ROWS = 3, BLOCKS = 2, RING = 2;   // 12 of 16
@@ -110,7 +112,9 @@ static inline Floats dot_bfloat16(Floats sum, Ints a, Ints b) {
 static inline Ints dot_bytes(Ints sum, Ints u, Ints s) {
 #if defined(__AVX512VNNI__)
     return (Ints)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)u, (__m512i)s);
-#elif defined(__AVX2__)  // not maddubs, which saturates
+#elif defined(__AVXVNNI__)
+    return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)u, (__m256i)s);
+#elif defined(__AVX2__) && !defined(WIDE_VECTORS)  // not maddubs, which saturates
     __m256i even = _mm256_madd_epi16(_mm256_and_si256((__m256i)u, _mm256_set1_epi16(255)),
                                      _mm256_srai_epi16(_mm256_slli_epi16((__m256i)s, 8), 8));
     __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16((__m256i)u, 8), _mm256_srai_epi16((__m256i)s, 8));

@@ -1,4 +1,4 @@
-"""AMX over emulated tiles (tiles.h), which a machine with AVX-512 has, and these against real ones where there are."""
+"""AVX-512 over emulated vectors (vector.h) and AMX over emulated tiles (tiles.h), beside real ones where there are."""
 
 from __future__ import annotations
 
@@ -31,21 +31,35 @@ CLAIMS = ["test_kernels*.py", "test_laws.py", "test_tts_laws.py"]
 THEREOF = "not [pytorch and not [float32 and not embedded_voice and not without_a_compiler"
 
 
-@pytest.fixture(scope="module")
-def emulated(kernels: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library whose best instruction set is AMX, here."""
-    if BESIDE not in kernels.isas:
-        pytest.skip("emulated tiles too have AVX-512 with bfloat16 around them, which this machine has not")
-    if not build._knows(build._compiler(), build.ISAS["amx"]):
-        pytest.skip("this compiler does not know AMX")
+def built(folder: Path, isa: str, *flags: str) -> Path:
+    """A library in which this instruction set is the best, and is none that the machine must have."""
+    flags = ("-O1", "-DEMULATE_WIDE", *flags)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "ISAS", {isa: build.ISAS[isa] for isa in ("plain", "amx")})
-        return build.build(tmp_path_factory.mktemp("amx"), ["-DEMULATE_TILES"])
+        patch.setattr(build, "ISAS", {"plain": [], isa: ["-mavx2", "-mfma"]})
+        return build.build(folder, flags)
 
 
-def test_all_that_is_said_of_the_kernels_and_the_laws_of_engines_hold_on_tiles(emulated: Path) -> None:
+@pytest.fixture(scope="module")
+def vectors(kernels: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """AVX-512 with bfloat16."""
+    if "avx2" not in kernels.isas:
+        pytest.skip("the vectors of AVX-512 are made of those of AVX2, which this machine has not")
+    return built(tmp_path_factory.mktemp("vectors"), BESIDE)
+
+
+@pytest.fixture(scope="module")
+def tiles(vectors: Path) -> Path:
+    """AMX, with such vectors around it."""
+    return built(vectors.parent / "tiles", "amx", "-DEMULATE_TILES", "-D__AMX_TILE__")
+
+
+@pytest.mark.parametrize(("library", "isa"), [("vectors", BESIDE), ("tiles", "amx")])
+def test_all_that_is_said_of_the_kernels_and_the_laws_of_engines_hold(
+    library: str, isa: str, request: pytest.FixtureRequest
+) -> None:
     """Parity with PyTorch for any shape and any number of rows, and no bit of a stream from its neighbours."""
-    assert next(iter(Library(emulated).isas)) == "amx"
+    emulated: Path = request.getfixturevalue(library)
+    assert list(Library(emulated).isas) == [isa, "plain"]
     files = [path for pattern in CLAIMS for path in sorted(Path(__file__).parent.glob(pattern))]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files), "-k", THEREOF]
     environment = {**os.environ, "VIVAVOCE_TEST_KERNELS": str(emulated)}
@@ -56,12 +70,12 @@ def test_all_that_is_said_of_the_kernels_and_the_laws_of_engines_hold_on_tiles(e
 @given(config=shapes(), precision=st.sampled_from(ROUNDED), slots=st.integers(1, 40), seed=st.integers(0, 9))
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_of_integers_tiles_make_what_vectors_make_bit_for_bit(
-    kernels: Library, emulated: Path, config: LmConfig, precision: Precision, slots: int, seed: int
+    vectors: Path, tiles: Path, config: LmConfig, precision: Precision, slots: int, seed: int
 ) -> None:
     """Up to 160 rows: several tiles of them at once, and several times as many."""
     lm = model(config, seed)
-    on_tiles = NativeLm(Library(emulated), lm, slots, FRAMES, precision, isa="amx")
-    on_vectors = NativeLm(kernels, lm, slots, FRAMES, precision, isa=BESIDE)
+    on_tiles = NativeLm(Library(tiles), lm, slots, FRAMES, precision, isa="amx")
+    on_vectors = NativeLm(Library(vectors), lm, slots, FRAMES, precision, isa=BESIDE)
     for call in some_calls(config, slots, 4, seed):
         ours, theirs = on_tiles.hear(*call), on_vectors.hear(*call)
         assert torch.equal(ours[0], theirs[0])
@@ -73,11 +87,11 @@ def test_amx_is_taken_only_where_the_processor_says_that_it_has_it(kernels: Libr
 
 
 @pytest.mark.parametrize("weights", [Format.BFLOAT16, Format.INT8, Format.INT4], ids=lambda kind: kind.name)
-def test_the_tiles_of_this_machine_are_the_emulated_ones(kernels: Library, emulated: Path, weights: Format) -> None:
+def test_the_tiles_of_this_machine_are_the_emulated_ones(kernels: Library, tiles: Path, weights: Format) -> None:
     if "amx" not in kernels.isas:
         pytest.skip("no AMX here, or none that the system lets a process use")
     lm, precision = model(USUAL), Precision(weights, Format.FLOAT32)
-    libraries = kernels, Library(emulated)
+    libraries = kernels, Library(tiles)
     real, made = (NativeLm(library, lm, 9, FRAMES, precision, threads=2, isa="amx") for library in libraries)
     for call in some_calls(USUAL, 9, 20, 2):
         ours, theirs = real.hear(*call)[0], made.hear(*call)[0]
@@ -87,14 +101,31 @@ def test_the_tiles_of_this_machine_are_the_emulated_ones(kernels: Library, emula
             assert torch.equal(ours, theirs)
 
 
-@pytest.mark.usefixtures("emulated")
-def test_the_library_that_users_get_has_the_instructions(kernels: Library) -> None:
-    """A tile for the weights and one for the rows, once more for those of fewer than 16 lines, and sums in four."""
+@pytest.fixture(scope="module")
+def listing(kernels: Library) -> str:
+    """The code of the library that users get."""
     disassembler = shutil.which("objdump")
     if disassembler is None:
         pytest.skip("no objdump here (binutils)")
     command = [disassembler, "--disassemble", "--no-show-raw-insn", "--disassembler-options=intel"]
-    listing = subprocess.run([*command, kernels._functions._name], capture_output=True, text=True, check=True).stdout
+    return subprocess.run([*command, kernels._functions._name], capture_output=True, text=True, check=True).stdout
+
+
+def known(isa: str) -> None:
+    if not build._knows(build._compiler(), build.ISAS[isa]):
+        pytest.skip(f"this compiler does not know {isa}")
+
+
+def test_products_of_bytes_are_one_instruction_where_there_is_one(listing: str) -> None:
+    """AVX-512's, and on what has VNNI without AVX-512, which is not what tests run on, AVX2's."""
+    known("avx_vnni")
+    assert "\tvpdpbusd zmm" in listing
+    assert "\t{vex} vpdpbusd ymm" in listing
+
+
+def test_the_library_has_the_instructions_of_amx(listing: str) -> None:
+    """A tile for the weights and one for the rows, once more for those of fewer than 16 lines, and sums in four."""
+    known("amx")
     told = set(re.findall(r"^ *[0-9a-f]+:\t((?:ldtilecfg|tile|tdp)\w*) *((?:tmm\d,?)*)", listing, re.MULTILINE))
     products = {f"tmm{sums},tmm{rows},tmm{rows + 1}" for sums in range(4) for rows in (4, 6)}
     assert {operands for name, operands in told if name == "tdpbsud"} == products
