@@ -6,12 +6,9 @@ bench/results/confidence.jsonl, of which bench/charts.py draws the last.
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import asdict
-from pathlib import Path
 
-from held import held
+from held import held, options, record
 
 from vivavoce.bench.calibration import bins, expected_error, judge
 from vivavoce.checkpoints import load_stt
@@ -22,10 +19,7 @@ NOISE = (None, 10, 5, 0)  # dB
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--shared", type=Path, required=True)
-    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "confidence.jsonl")
-    given = options.parse_args()
+    given = options(__doc__, "confidence.jsonl")
     takes = held(given.shared)
     strings = [string for seed in (1, 2, 3, 4) for string in evaluate.strung(takes, seed)]
     transcriber, words, parts = Transcriber(load_stt(device="cpu"), batch_size=16), [], {}
@@ -43,9 +37,7 @@ def main() -> None:
         "model": transcriber.name, "words": len(words), "right": sum(right for _, right in words) / len(words),
         "error": expected_error(words), "parts": parts, "bins": [asdict(one) for one in bins(words)],
     }  # fmt: skip
-    with given.out.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    print(json.dumps(line, indent=2))
+    record(line, given.out)
 
 
 if __name__ == "__main__":

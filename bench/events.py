@@ -6,13 +6,10 @@ that gives it, so times are of the audio, whatever the machine. Appends a line t
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import numpy as np
-from held import held
+from held import held, options, record
 
 from vivavoce.checkpoints import load_stt
 from vivavoce.core import FRAME_SECONDS, SAMPLE_RATE, Event, Token, TurnEnded, TurnStarted, Vad, WordEnded, WordStarted
@@ -27,18 +24,13 @@ Timed = list[tuple[float, Event]]
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--shared", type=Path, required=True)
-    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "events.jsonl")
-    given = options.parse_args()
+    given = options(__doc__, "events.jsonl")
     takes, model = held(given.shared), load_stt(device="cpu")
     connected = [string for seed in SEEDS for string in evaluate.strung(takes, seed)]
     apart = [string for seed in SEEDS for string in evaluate.strung(takes, seed, gap=PAUSES)]
     line = {"model": model.config.name, **words(model, connected)}
     line["heads"] = {head: turns(model, apart, head) for head in range(4)}
-    with given.out.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    print(json.dumps(line, indent=2))
+    record(line, given.out)
 
 
 def listen(model: object, strings: list[Utterance], head: int) -> list[Timed]:

@@ -8,17 +8,14 @@ that zlib makes 2.4 times smaller, and a mean log-probability below -1. Appends 
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from held import held
+from held import held, options, record
 
 from vivavoce.checkpoints import SttModel, load_stt
 from vivavoce.core import SAMPLE_RATE, Word
@@ -33,10 +30,7 @@ COMPRESSED, UNLIKELY = 2.4, -1.0  # Whisper's thresholds
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--shared", type=Path, required=True)
-    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "guard.jsonl")
-    given = options.parse_args()
+    given = options(__doc__, "guard.jsonl")
     takes, model = held(given.shared), load_stt(device="cpu")
     strings = [string for seed in (1, 2) for string in evaluate.strung(takes, seed)]
     plain = [string.audio for string in strings]
@@ -55,9 +49,7 @@ def main() -> None:
         "said": {name: judged(model, sounds, 0.0) for name, sounds in said.items()},
         "not said": {name: judged(model, sounds, GUESSING) for name, sounds in wordless().items()},
     }
-    with given.out.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    print(json.dumps(line, indent=2))
+    record(line, given.out)
 
 
 def judged(model: SttModel, sounds: Sequence[Audio], temperature: float) -> dict[str, object]:
