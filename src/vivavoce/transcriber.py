@@ -15,6 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from . import audio
+from .audio.decode import HIGHEST_RATE, LOUDEST, LOWEST_RATE
 from .checkpoints import SttModel, load_stt
 from .core import (
     SAMPLE_RATE,
@@ -28,6 +29,7 @@ from .core import (
 )
 from .engine import SttEngine
 from .engine.terms import Term
+from .runtime.options import StreamOptions
 from .session import SttProfile, SttSession
 from .session.draft import Draft
 from .session.key_terms import given, spell
@@ -56,6 +58,7 @@ class Transcriber:
         guard: str = "flag",
         key_terms: KeyTerms = (),
     ) -> None:
+        StreamOptions(temperature, seed)  # refuses what no model can follow
         self.name, self.languages = model.config.name, model.config.languages
         self.hears_pauses = model.lm.config.extra_heads > 0  # without, there are no turns
         self.engine = SttEngine.fastest(model.mimi, model.lm, batch_size, packed=model.packed, pieces=model.pieces)
@@ -217,7 +220,7 @@ class Transcriber:
     def _enter(self, index: int, chunks: Iterable[Chunk], terms: Sequence[Term]) -> _Lane:
         session = SttSession(self._profile, **self._session)  # type: ignore[arg-type]
         slot = self._free.popleft()
-        self.engine.open(slot, temperature=self._temperature, seed=self._seed + index, terms=terms)
+        self.engine.open(slot, temperature=self._temperature, seed=(self._seed + index) % 2**63, terms=terms)
         return _Lane(index, slot, session, iter(chunks))
 
     def _leave(self, lane: _Lane) -> None:
@@ -275,6 +278,11 @@ def _mono(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]
         raise InvalidAudioError(
             f"samples must be floats of shape [n] or [n, channels], got {samples.dtype} {list(samples.shape)}"
         )
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+        raise InvalidAudioError(f"a sample rate of {sample_rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} Hz can be audio")
     mono = samples.mean(1) if samples.ndim == 2 else samples
     mono = mono.astype(np.float32)
+    if (peak := float(np.abs(mono).max(initial=0))) > LOUDEST:
+        what = "audio lies between -1 and 1, 16-bit integers are divided by 32768"
+        raise InvalidAudioError(f"a sample is ±{peak:g}; {what}")
     return mono if sample_rate == SAMPLE_RATE else np.asarray(soxr.resample(mono, sample_rate, SAMPLE_RATE))

@@ -135,6 +135,17 @@ def test_samples_that_are_not_numbers(wav: Callable[..., Path], value: float, wh
     assert refusal(path) == f"{path}: sample 12345 (at 0.772 s) is {what}"
 
 
+def test_integers_that_were_written_as_floats(wav: Callable[..., Path]) -> None:
+    samples = np.zeros(24_000, np.float32)
+    samples[12_000:] = 20_000
+
+    path = wav(samples, 24_000)
+
+    assert refusal(path) == (
+        f"{path}: sample 12000 (at 0.500 s) is 20000; audio lies between -1 and 1, were integers written as floats?"
+    )
+
+
 @pytest.mark.parametrize("rate", [3, 999, 2_000_000_000])
 def test_an_impossible_sample_rate(make: Make, rate: int) -> None:
     whole = make(".wav")

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vivavoce.checkpoints.assembly import default_dtype
+from vivavoce.checkpoints.assembly import default_dtype, torch_device
 from vivavoce.checkpoints.tensors import Tensors
+from vivavoce.core import UnsupportedError
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -32,6 +33,12 @@ def test_a_gpu_without_bfloat16_gets_float16(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: capability)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
     assert default_dtype(Tensors.open([tmp_path / "one.safetensors"]), CUDA) == given
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is one here")
+def test_an_apple_gpu_that_is_not_here_is_said_in_a_few_words() -> None:
+    with pytest.raises(UnsupportedError, match=r"^device 'mps' cannot be used: no Apple GPU .{1,40}$"):
+        torch_device("mps")
 
 
 def test_a_cpu_gets_float32_for_a_small_model(tmp_path: Path) -> None:

@@ -84,6 +84,12 @@ def test_a_missing_file_is_named(file: str, folder: Path) -> None:
     assert f"{file} is missing" in refusal(folder)
 
 
+def test_a_file_that_lies_alone_is_named_with_what_is_missing(tmp_path: Path) -> None:
+    alone = tmp_path / "talk.wav"
+    alone.touch()
+    assert refusal(alone) == f"{alone}: config.json is missing beside it"
+
+
 @pytest.mark.parametrize("content", ["", "{", "\ufeff{}", "[1]", '"text"', "null"])
 def test_a_broken_config_is_named(content: str, folder: Path) -> None:
     (folder / "config.json").write_text(content)

@@ -17,6 +17,7 @@ from vivavoce.core import SAMPLE_RATE, InvalidAudioError
 from .source import Samples
 from .track import Track
 
+LOUDEST = 64.0  # where full scale is 1: beyond it, samples are something else, such as integers written as floats
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_536_000  # Hz; a damaged header must not make gigabytes out of kilobytes
 SMALLEST_GAP = 0.05  # seconds; below it timestamps are rounding, not silence
 LARGEST_GAP = 600.0  # seconds; beyond it timestamps jump, they do not describe silence
@@ -29,7 +30,7 @@ def mono(frame: AudioFrame, channel: int | None = None) -> Samples:
     planes = data if frame.format.is_planar else data.reshape(-1, channels).T
     if channel is not None:
         planes = planes[min(channel, channels - 1)][None]
-    with np.errstate(over="ignore", invalid="ignore"):  # found and named by `refuse_non_finite`
+    with np.errstate(over="ignore", invalid="ignore"):  # found and named by `refuse_what_is_no_audio`
         mixed: Samples = _level(planes).mean(axis=0, dtype=np.float32)
         return mixed
 
@@ -42,13 +43,15 @@ def _level(planes: npt.NDArray[Any]) -> Samples:  # any of FFmpeg's sample types
     return planes.astype(np.float32) / np.float32(-float(np.iinfo(planes.dtype).min))
 
 
-def refuse_non_finite(samples: Samples, before: int, rate: int, name: str) -> None:
-    """Raise at the first NaN or infinite sample; `before` samples came earlier."""
-    if np.isfinite(samples).all():
+def refuse_what_is_no_audio(samples: Samples, before: int, rate: int, name: str) -> None:
+    """Raise at the first sample that is NaN, infinite or louder than LOUDEST; `before` samples came earlier."""
+    fine = np.abs(samples) <= LOUDEST  # NaN is not
+    if fine.all():
         return
-    first = int(np.argmin(np.isfinite(samples)))
-    what = "NaN" if np.isnan(samples[first]) else "infinite"
-    index = before + first
+    first = int(np.argmin(fine))
+    value, index = samples[first], before + first
+    loud = f"{value:g}; audio lies between -1 and 1, were integers written as floats?"
+    what = "NaN" if np.isnan(value) else "infinite" if np.isinf(value) else loud
     raise InvalidAudioError(f"{name}: sample {index} (at {index / rate:.3f} s) is {what}")
 
 
@@ -100,7 +103,7 @@ def _pieces(
     before = 0
     for frame in frames:
         samples = mono(frame, channel)
-        refuse_non_finite(samples, before, rate, name)
+        refuse_what_is_no_audio(samples, before, rate, name)
         before += len(samples)
         for start in range(0, silence := timeline.gap(frame), rate):
             yield np.zeros(min(rate, silence - start), np.float32)

@@ -102,6 +102,8 @@ def torch_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type == "mps" and not torch.backends.mps.is_available():  # PyTorch says so at great length
+            raise UnsupportedError(f"device {name!r} cannot be used: no Apple GPU that PyTorch can use is here")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -44,7 +44,8 @@ class LocalFolder:
     def get(self, file: str) -> Path:
         path = self.find(file)
         if path is None:
-            raise CheckpointError(f"{self.path}: {file} is missing")
+            named = self.path / self.weights if self.weights else self.path
+            raise CheckpointError(f"{named}: {file} is missing" + (" beside it" if self.weights else ""))
         return path
 
 

@@ -71,7 +71,7 @@ class Conditioner(nn.Module):
         self.config = config
         self.table = nn.Parameter(torch.randn(config.bins + 1, config.dim)) if config.bins else None
         self.project = nn.Linear(config.dim, dim, bias=False)
-        self.padding = nn.Parameter(torch.randn(dim) * 0.2)
+        self.padding = nn.Parameter(torch.randn(dim).mul_(0.2))
 
     def ids(self, values: Sequence[str | None]) -> Tensor:
         """Rows of the table, int64 [B], -1 for None. Raises ValueError for a value that is not one of its own."""

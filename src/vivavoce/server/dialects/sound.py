@@ -9,6 +9,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from vivavoce.audio.decode import LOUDEST
 from vivavoce.core import SAMPLE_RATE
 
 from .msgpack import invalid
@@ -16,7 +17,6 @@ from .opus import OpusReader
 
 Samples = NDArray[np.float32]
 Format = Literal["pcm_f32le", "pcm_s16le", "mulaw", "alaw", "opus"]
-LOUDEST = 64.0  # of float32, where 1 is full scale: beyond it, it is something else
 _BLOCK = 65_536  # bytes at a time, so that no message becomes many times its size at once
 
 
