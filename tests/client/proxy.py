@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -85,7 +86,7 @@ async def scripted(
         yield f"ws://127.0.0.1:{port}"
 
 
-def refusal(status: int, body: dict[str, str] | None = None, **headers: str) -> Response:
+def refusal(status: int, body: dict[str, Any] | None = None, **headers: str) -> Response:
     """An HTTP answer instead of the upgrade."""
     data = b"" if body is None else json.dumps(body).encode()
     fields = Headers({name.replace("_", "-"): value for name, value in headers.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -146,6 +147,43 @@ def test_a_stream_that_the_server_ends_early_is_no_success() -> None:
             return str(await read(stream, []))
 
     assert "before everything was said" in asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"message": "because"}, {"error": {"message": "because", "code": "invalid_value"}}, {"err_msg": "because"}],
+    ids=["ours", "OpenAI's", "Deepgram's"],
+)
+def test_what_a_path_of_another_dialect_says_is_told(body: dict[str, object]) -> None:
+    async def run() -> None:
+        async with scripted(lambda _: asyncio.sleep(0), lambda _: refusal(400, body)) as url:
+            await connect(f"{url}/v1/realtime", dialect="stream").__aenter__()
+
+    with pytest.raises(StreamError, match="/v1/realtime: because"):
+        asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no TLS is spoken there: ws:// instead of wss://?"),
+        (b"", "the connection was lost during the handshake"),
+    ],
+    ids=["a server without TLS", "silence"],
+)
+def test_tls_that_does_not_come_about_is_one_line(answer: bytes, why: str) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await connect(f"wss://127.0.0.1:{port}").__aenter__()
+
+    with pytest.raises(ConnectionFailedError, match=re.escape(why)):
+        asyncio.run(run())
 
 
 def test_secrets_stay_out_of_every_message() -> None:

@@ -69,7 +69,7 @@ def targets(url: str, dialect: Literal["auto", "stream", "moshi"] = "auto") -> l
     except ValueError:  # a port that is no number
         known = False
     if not known:
-        raise AddressError(f"{redacted(url)}: expected a URL like ws://host:8080 or wss://host/v1/stream")
+        raise AddressError(f"{redacted(url) or repr('')}: expected a URL like ws://host:8080 or wss://host/v1/stream")
     parts = parts._replace(scheme=_SCHEMES[parts.scheme], fragment="")
     if parts.path in ("", "/"):
         dialects: list[Dialect] = ["stream", "moshi"] if dialect == "auto" else [dialect]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from dataclasses import dataclass
+from typing import Any
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
 from websockets.http11 import Response
@@ -13,6 +14,8 @@ from vivavoce.core import Fault, StreamError, VivavoceError
 
 from .address import redacted
 
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # as OpenSSL 1.1 and 3 have it
+_LOST = "the connection was lost during the handshake"
 GATEWAYS = {502, 504}  # a proxy whose server is not there at the moment
 # What a refusal without a code means. A 404 is no unknown session then, but a path that does not exist.
 _BY_STATUS = {fault.status: fault for fault in reversed(Fault) if fault.status != 404} | {503: Fault.UNAVAILABLE}
@@ -66,10 +69,19 @@ def explain(error: BaseException, said: StreamError | None = None) -> Failure:
     if isinstance(error, TimeoutError):
         return Failure("the server did not answer in time")
     if isinstance(error, EOFError | InvalidMessage):
-        return Failure("the connection was lost during the handshake")
+        return Failure(_LOST)
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        return Failure("no TLS is spoken there: ws:// instead of wss://?", retry=False)
     if isinstance(error, OSError):
-        return Failure(redacted(error.strerror or str(error)))
+        return Failure(_of_socket(error))
     raise error
+
+
+def _of_socket(error: OSError) -> str:
+    """asyncio's own words quote the address; those of several addresses are one error without a number."""
+    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
+        return "connection refused: nothing listens there"
+    return redacted(error.strerror or str(error)) or _LOST
 
 
 def _closed(error: ConnectionClosed, said: StreamError | None) -> Failure:
@@ -97,13 +109,20 @@ def _refused(response: Response) -> Failure:
     body = body if isinstance(body, dict) else {}
     if status in GATEWAYS:
         return Failure(f"HTTP {status} from a gateway: its server is not there")
+    message = _message(body)
     fault = by_name(body.get("code")) or _BY_STATUS.get(status)
     if fault is None:
-        said = f": {redacted(str(body['message']))}" if body.get("message") else ""
+        said = f": {redacted(message)}" if message else ""
         return Failure(f"HTTP {status} instead of a websocket{said}", retry=status >= 500, missing=status == 404)
-    text = _text(fault, str(body.get("message") or ""))
+    text = _text(fault, message)
     hint = f" ({body['hint']})" if body.get("hint") else ""
     return Failure(text + hint, fault, fault.retry, _seconds(response.headers.get("Retry-After")))
+
+
+def _message(body: dict[str, Any]) -> str:
+    """Of a refusal in our shape, OpenAI's or Deepgram's."""
+    nested = body["error"] if isinstance(body.get("error"), dict) else {}
+    return str(body.get("message") or nested.get("message") or body.get("err_msg") or "")
 
 
 def _text(fault: Fault, detail: str) -> str:
