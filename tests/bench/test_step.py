@@ -29,7 +29,8 @@ def test_ours_and_the_peer_are_measured_in_one_run(shape: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--shape", "stt-9b"), ("--batch", "many"), ("--dtype", "int3"), ("--peer", "nobody")]
+    ("option", "value"),
+    [("--shape", "stt-9b"), ("--batch", "many"), ("--batch", "4,0"), ("--dtype", "int3"), ("--peer", "nobody")],
 )
 def test_a_wrong_value_is_named(option: str, value: str) -> None:
     done = bench(option, value)

@@ -115,6 +115,23 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(vivavoce: Command, record
     assert process.wait() == 0
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")  # noqa: PTH110
+@pytest.mark.parametrize(
+    "arguments", [("transcribe", "a.wav"), ("transcribe", "a.wav", "--format", "json"), ("--help",)]
+)
+def test_a_full_disk_is_one_line(vivavoce: Command, record: Record, arguments: tuple[str, ...]) -> None:
+    record("a.wav")
+
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [*vivavoce.arguments, *arguments], cwd=vivavoce.folder, env=vivavoce.environment, stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+
+    assert done.stderr == "vivavoce: standard output cannot be written (No space left on device)\n"
+    assert done.returncode == 1
+
+
 def test_a_locale_without_utf8_does_not_matter(vivavoce: Command, record: Record) -> None:
     record("Zoë.wav", 0.5)
     vivavoce.variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -129,6 +146,22 @@ def test_a_file_name_that_is_not_utf8(vivavoce: Command, record: Record, tmp_pat
 
     assert (ran.code, ran.err) == (0, "")
     assert json.loads(ran.out)["file"] == r"\xff.wav"
+
+
+def test_who_waits_for_the_kernels_to_be_compiled_is_told(tmp_path: Path) -> None:
+    code = (
+        "import logging; from vivavoce.cli.console import set_up; set_up()\n"
+        "from vivavoce.engine.kernels import build, library\n"
+        f"library._folders = lambda: [library.Path({str(tmp_path)!r})]\n"
+        "def build_nothing(folder): raise build.NoCompilerError('none')\n"
+        "build.build = build_nothing; library.library()\n"
+        "logging.getLogger('vivavoce.session').info('chatter')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == [
+        f"vivavoce: Compiling the CPU kernels into {tmp_path}; this happens once",
+        "vivavoce: No native CPU kernels, PyTorch's slower ones instead: none",
+    ]
 
 
 def test_the_version(vivavoce: Command) -> None:

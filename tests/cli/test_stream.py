@@ -110,7 +110,7 @@ def test_an_interrupt_lets_the_last_words_come(server: str, tmp_path: Path) -> N
         (["x.wav"], ExitCode.USAGE, "give --url"),
         (["--service", "nowhere", "x.wav"], ExitCode.FAILURE, "--service nowhere: not known"),
         (["--url", "gopher://h", "x.wav"], ExitCode.FAILURE, "expected a URL"),
-        (["--url", "ws://127.0.0.1:9/?token=hush", str(EXAMPLE)], ExitCode.FAILURE, "Connect call failed"),
+        (["--url", "ws://127.0.0.1:9/?token=hush", str(EXAMPLE)], ExitCode.FAILURE, "connection refused"),
         (["--url", "ws://h", "--json", "--format", "srt", "x.wav"], ExitCode.USAGE, "--json stands alone"),
         (["--url", "ws://h", "--rtf", "-1", "x.wav"], ExitCode.USAGE, "--rtf"),
     ],

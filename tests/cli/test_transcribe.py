@@ -158,6 +158,13 @@ def test_a_dash_is_a_file_on_standard_input(vivavoce: Command, record: Record) -
     assert json.loads(ran.out)["text"] == "word0 word1"
 
 
+def test_an_empty_name_is_no_folder(vivavoce: Command, record: Record) -> None:
+    """As `vivavoce transcribe "$FILE"` has it where FILE is not set."""
+    record("a.wav")
+
+    assert vivavoce("transcribe", "") == Ran(ExitCode.FILE_NOT_FOUND, "", "vivavoce: '': no file has an empty name\n")
+
+
 def test_empty_standard_input_is_an_error(vivavoce: Command) -> None:
     assert vivavoce("transcribe", "-") == Ran(4, "", "vivavoce: -: the file is empty (0 bytes)\n")
 
@@ -331,14 +338,20 @@ def test_a_model_of_two_languages_cannot_be_told_which(vivavoce: Command, record
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("transcibe",), "No such command 'transcibe'."),
+        (("transcibe",), "No such command 'transcibe'; did you mean 'transcribe'?"),
+        (("sing",), "No such command 'sing'; vivavoce --help lists those that there are"),
         (("transcribe",), "Missing argument"),
         (
             ("transcribe", "a.wav", "--format", "doc"),
             "'doc' is not one of 'text', 'json', 'jsonl', 'srt', 'vtt', 'tsv'",
         ),
         (("transcribe", "a.wav", "--device", "tpu"), "'tpu'"),
-        (("transcribe", "a.wav", "--batch-size", "0"), "'--batch-size'"),
+        (("transcribe", "a.wav", "--batch-size", "0"), "'--batch-size': must be at least 1, got '0'"),
+        (("transcribe", "a.wav", "--batch-size", "two"), "'--batch-size': must be a whole number, got 'two'"),
+        (("transcribe", "a.wav", "--temperature", "hot"), "'--temperature': must be a number, got 'hot'"),
+        (("transcribe", "a.wav", "--temperature", "11"), "'--temperature': must be at most 10, got '11'"),
+        (("transcribe", "a.wav", "--seed", str(2**63)), f"'--seed': must be at most {2**63 - 1}, got '{2**63}'"),
+        (("stream", "a.wav"), "vivavoce: which server? give --url"),
         (("transcribe", "a.wav", "--colour"), "--colour"),
     ],
 )

@@ -5,6 +5,7 @@ A verb's module is imported when the verb is called or listed, so it keeps slow 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -17,8 +18,11 @@ from typer.main import get_command
 from vivavoce.core import ExitCode, VivavoceError
 
 from .console import complain, set_up
+from .usage import explained, unknown
 
 ENGINE = ("torch", "safetensors", "huggingface_hub", "sentencepiece")  # what the extra `engine` installs
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a full disk, and the like
 
 VERBS = {
     verb: f"vivavoce.cli.{verb.replace('-', '_')}"
@@ -60,7 +64,7 @@ class Verbs(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         if cmd_name not in VERBS:
-            return None
+            raise typer.BadParameter(unknown(cmd_name, list(VERBS)))
         command = get_command(import_module(VERBS[cmd_name]).app)
         command.name = cmd_name
         return command
@@ -77,8 +81,8 @@ class Verbs(TyperGroup):
                 raise
             complain(f"a model needs {error.name}: pip install 'vivavoce[engine]'")
             return ExitCode.UNSUPPORTED
-        except BrokenPipeError:  # the reader, `head` for instance, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python exits
+        except BrokenPipeError:  # the reader, `head` for instance, has seen enough; typer would call it a failure
+            _give_up_output()
             return ExitCode.OK
         return result
 
@@ -113,11 +117,29 @@ def main(arguments: list[str] | None = None) -> int:
     set_up()
     try:
         code = get_command(app).main(arguments, prog_name="vivavoce", standalone_mode=False)
+        sys.stdout.flush()
     except typer.TyperException as error:
-        complain(error.format_message().replace("\n", " "))
+        complain(explained(error))
         return error.exit_code
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
+    except OSError as error:
+        complain(_of_system(error))
+        return ExitCode.FAILURE
     if code == ExitCode.INTERRUPTED:
         complain("interrupted")
     return int(code or 0)
+
+
+def _of_system(error: OSError) -> str:
+    """A file that cannot be written, and the like; raises what is a defect."""
+    if error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if error.errno not in _UNWRITABLE:
+        raise error
+    _give_up_output()
+    return f"standard output cannot be written ({error.strerror})"
+
+
+def _give_up_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python exits

@@ -97,9 +97,12 @@ def lm(
 
 def _sizes(batch: str) -> list[int]:
     try:
-        return [int(size) for size in batch.split(",")]
+        sizes = [int(size) for size in batch.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"{batch!r} is not a list such as 1,4,16", param_hint="--batch") from None
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise typer.BadParameter(f"{batch!r} is not a list such as 1,4,16", param_hint="--batch")
+    return sizes
 
 
 def _has_peer(peer: str) -> bool:

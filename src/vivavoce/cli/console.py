@@ -37,7 +37,9 @@ def set_up() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     logger = logging.getLogger("vivavoce")
     if not logger.handlers:
-        logger.addHandler(_Notes(logging.WARNING))
+        logger.addHandler(_Notes(logging.INFO))
+        logger.setLevel(logging.WARNING)
+        logging.getLogger("vivavoce.engine.kernels").setLevel(logging.INFO)  # who waits for the compiler is told so
 
 
 class _Notes(logging.Handler):

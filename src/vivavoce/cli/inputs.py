@@ -26,6 +26,8 @@ def expand(arguments: Iterable[str]) -> Iterator[Input | AudioNotFoundError]:
         path = Path(argument)
         if argument == "-":
             yield Input("-", sys.stdin.buffer.read(), Path("stdin"))
+        elif not argument:  # a variable of the shell that is not set, and no wish for all that is in this folder
+            yield AudioNotFoundError("'': no file has an empty name")
         elif path.is_dir():
             yield from _search(path)
         elif path.is_fifo() or path.is_char_device():  # can be read only once, and it is read twice

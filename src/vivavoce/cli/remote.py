@@ -52,7 +52,7 @@ TEMPERATURE = Annotated[
         min=0, max=10, help="Of the sampling of text; 0 takes the likeliest, which is what the released models want."
     ),
 ]
-SEED = Annotated[int | None, typer.Option(min=0, help="Of that sampling; 0 if not given.")]
+SEED = Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Of that sampling; 0 if not given.")]
 GUARD = Annotated[
     Literal["flag", "drop"] | None,
     typer.Option(
@@ -94,7 +94,8 @@ def demanded(found: Service | None) -> Service:
 
 def explained(event: ClientEvent) -> str | None:
     """What has happened to the connection, in a line; None for events that are no news of it."""
-    from vivavoce.client import Connected, Disconnected, Dropped, Gap
+    from vivavoce.client import Connected, Disconnected, Dropped, Gap, ServerError
+    from vivavoce.core import Fault
 
     match event:
         case Disconnected(reason, _, retry_in):
@@ -103,6 +104,8 @@ def explained(event: ClientEvent) -> str | None:
             return "connected again; nothing was lost"
         case Gap(start, stop):
             return f"words may be missing between {start:.1f} and {stop:.1f} s: the server could not go on"
+        case ServerError(Fault.INVALID_MESSAGE, message):  # the stream goes on without it; others end the stream
+            return f"the server complains: {message}"
         case Dropped(start, seconds):
             return f"{seconds:.1f} s of audio from {start:.1f} s on were thrown away: no server took them"
     return None

@@ -71,7 +71,9 @@ def say(
     word_times: Annotated[
         bool, typer.Option("--word-times", help="Print each word after its start and stop in seconds.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Another one says it otherwise; the same says it again.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Another one says it otherwise; the same says it again.")
+    ] = 0,
     temperature: Annotated[float | None, typer.Option(min=0, help="0 is greedy; the model's own if not given.")] = None,
     cfg: Annotated[float | None, typer.Option(min=0, help="How closely the voice is kept.")] = None,
     model: Annotated[

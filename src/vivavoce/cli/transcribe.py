@@ -105,7 +105,6 @@ def transcribe(
             "guard": guard or "flag",
             "key_terms": keyterm or (),
         }
-        asked["key_terms"] = keyterm or ()
         own_dtype = None if dtype == "auto" else dtype
         loaded = Transcriber.load(model, device=device, dtype=own_dtype, batch_size=slots, **asked)
         rest(loaded.engine)
