@@ -175,7 +175,16 @@ def test_a_form_of_another_site_is_no_wish(url: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b'{"email": 1, "password": "hunter2"}', b'{"password": "hunter2"}', b"\xff"]
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"email": 1, "password": "hunter2"}',
+        b'{"password": "hunter2"}',
+        b"\xff",
+        b'{"x":' + b"[" * 60_000,
+    ],
 )
 def test_a_body_that_cannot_be_read_is_said_and_not_quoted(url: str, body: bytes) -> None:
     with client(url) as program:

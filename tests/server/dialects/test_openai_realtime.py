@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from .dialogue import KEY, PATIENCE, Samples
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 PAUSE = np.zeros(2 * 24_000, np.float32)
 SECOND = 24_000
+AUTHORISED = {"Authorization": f"Bearer {KEY}"}
 # The package makes its connection in a way that this version of `websockets` does not like.
 pytestmark = pytest.mark.filterwarnings("ignore:connect\\(\\) must be used:DeprecationWarning")
 
@@ -247,6 +249,27 @@ def test_a_setting_that_cannot_be_had_is_refused_and_changes_nothing(
         assert refused.type == "error"
         assert refused.error.param == f"session.audio.input.{param}"
         assert talk.update().session.to_dict() == before.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        ("[" * 20_000, "the message is not JSON"),
+        ('{"type":"session.update","session":' + "[" * 20_000, "the message is not JSON"),
+        ('{"x":1,"y":' + "[" * 20_000, "the message is not JSON"),
+        ("[1]", "a message is an object with a type"),
+        ("{}", "a message is an object with a type"),
+        ('{"type":"sing"}', "unknown type 'sing'"),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_what_is_no_message_is_an_error_and_the_session_goes_on(server: Server, message: str, why: str) -> None:
+    with connect(address(server), additional_headers=AUTHORISED, proxy=None, open_timeout=PATIENCE) as socket:
+        socket.recv(PATIENCE)
+        socket.send(message)
+        assert why in json.loads(socket.recv(PATIENCE))["error"]["message"]
+        socket.send('{"type":"input_audio_buffer.clear"}')
+        assert json.loads(socket.recv(PATIENCE))["type"] == "input_audio_buffer.cleared"
 
 
 def test_twenty_bad_messages_in_a_row_end_the_session(server: Server) -> None:

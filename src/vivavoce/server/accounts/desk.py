@@ -98,7 +98,7 @@ class Desk:
                 raise StreamError(Fault.TOO_LARGE, f"the body has more than {MOST_BYTES} bytes; that is the limit")
         try:
             return msgspec.json.decode(bytes(data), type=kind)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise AccountsError("invalid_body", f"the body is not what it should be: {error}") from None
 
     async def with_password(self, call: Callable[..., T], *arguments: Any) -> T:

@@ -117,9 +117,14 @@ def said(message: bytes | str) -> Said:
     try:
         return _DECODER.decode(message)
     except msgspec.ValidationError as error:
-        raise _explained(message, error) from None
+        why = error
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-        raise Refused(Fault.INVALID_MESSAGE, "json", f"the message is not JSON: {error}") from None
+        raise _no_json(error) from None
+    try:
+        found = msgspec.json.decode(message)  # what was at fault may have stood before what cannot be read at all
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _no_json(error) from None
+    raise _explained(found, why)
 
 
 def event_id(message: bytes | str) -> str | None:
@@ -132,13 +137,17 @@ def event_id(message: bytes | str) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _explained(message: str, error: msgspec.ValidationError) -> StreamError:
+def _no_json(error: Exception) -> Refused:
+    return Refused(Fault.INVALID_MESSAGE, "json", f"the message is not JSON: {error}")
+
+
+def _explained(found: Any, error: msgspec.ValidationError) -> StreamError:
     what, _, where = str(error).partition(" - at ")
     param = where.strip("`").removeprefix("$").removeprefix(".") or None
-    found: Any = msgspec.json.decode(message)
     kind = found.get("type") if isinstance(found, dict) else None
     if param == "type" or not isinstance(kind, str):
-        return impossible("type", f"unknown type {str(kind)[:64]!r}", f"a transcription session has {_KNOWN}")
+        unknown = f"unknown type {kind[:64]!r}" if isinstance(kind, str) else "a message is an object with a type"
+        return impossible("type", unknown, f"a transcription session has {_KNOWN}")
     if param == "session.type":
         return unsupported(param, 'session.type must be "transcription": nothing here answers a conversation')
     field = re.search(r"unknown field `(\w+)`", what)
