@@ -47,6 +47,19 @@ def test_one_that_drips_is_refused(size: int, pause: float, heard: str) -> None:
     assert ended.value.fault is Fault.CLIENT_TIMEOUT
 
 
+def test_one_that_is_promised_to_be_too_large_is_refused_before_it_comes() -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("nothing is asked for")
+
+    async def main() -> None:
+        body = Body(receive, Limits(upload_bytes=1_000), promised=1_001)  # type: ignore[arg-type]
+        with pytest.raises(StreamError, match="the body has 1001 bytes; the limit is 1000") as refused:
+            await body()
+        assert refused.value.fault is Fault.TOO_LARGE
+
+    asyncio.run(main())
+
+
 def test_who_waits_for_the_end_of_the_connection_may_wait() -> None:
     """Behind the body comes nothing but that the client has gone."""
 

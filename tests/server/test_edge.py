@@ -143,7 +143,7 @@ def test_a_fault_after_the_upgrade_is_a_close_code_with_a_reason(address: str, f
 def test_a_body_is_read_up_to_the_limit(address: str) -> None:
     assert fetch(f"http://{address}/swallow", body=bytes(1000)).body == b"1000"
     large = fetch(f"http://{address}/swallow", body=bytes(1001))
-    assert (large.status, large.json()["message"]) == (413, "the body has more than 1000 bytes; that is the limit")
+    assert (large.status, large.json()["message"]) == (413, "the body has 1001 bytes; the limit is 1000")
 
 
 def test_a_body_in_chunks_that_says_no_length_is_limited_too(address: str) -> None:

@@ -164,6 +164,13 @@ def test_every_answer_has_an_id_and_every_error_is_json(running: Server) -> None
     assert set(running.get("/nowhere").json()) == {"error", "code", "message", "hint"}
 
 
+@pytest.mark.parametrize("path", ["/v1/stream", "/v1/realtime", "/v1/listen", "/api/speech/asr"])
+def test_who_asks_for_the_path_of_a_websocket_is_told(running: Server, path: str) -> None:
+    answer = running.get(path)
+    assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")
+    assert answer.json()["message"] == f"{path} is the path of a websocket: connect to it with ws:// or wss://"
+
+
 def test_a_foreign_page_may_neither_post_nor_stream(running: Server) -> None:
     answer = running.get("/api/asr-streaming", {"Origin": "https://evil.org"}, b"RIFF")
     assert (answer.status, answer.json()["code"]) == (403, "origin_not_allowed")

@@ -69,6 +69,7 @@ def create_app(
     routes += openai.routes(hearing, speaking, gate, settings)
     routes += deepgram.routes(hearing, speaking, gate, settings)
     routes += gradium.routes(hearing, speaking, gate, settings)
+    routes += [Route(route.path, _upgrade, methods=["GET"]) for route in routes if isinstance(route, WebSocketRoute)]
     routes += [WebSocketRoute("/{path:path}", _no_stream(settings)), *_root(settings)]
     app = Starlette(
         routes=routes,
@@ -122,6 +123,11 @@ def _tells(account: Callable[[], object]) -> Callable[[Request], Awaitable[Respo
 
 async def _path_health(_: Request) -> Response:
     return Response()
+
+
+async def _upgrade(request: Request) -> Response:
+    detail = f"{request.url.path} is the path of a websocket: connect to it with ws:// or wss://"
+    return http_answer(HTTPException(426, detail, {"upgrade": "websocket"}))
 
 
 def _no_stream(settings: ServeSettings) -> Callable[[WebSocket], Awaitable[None]]:

@@ -38,8 +38,10 @@ class Edge:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        receive = Body(receive, self._limits) if scope["type"] == "http" else receive
-        answer = _Answer(send, Headers(scope=scope).get("x-request-id", ""), scope.get("subprotocols", ()))
+        head = Headers(scope=scope)
+        if scope["type"] == "http":
+            receive = Body(receive, self._limits, int(head.get("content-length") or 0))  # uvicorn lets digits alone in
+        answer = _Answer(send, head.get("x-request-id", ""), scope.get("subprotocols", ()))
         began = time.monotonic()
         try:
             await self._app(scope, receive, answer)

@@ -336,6 +336,13 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
+def test_what_stands_there_twice_is_refused_unless_it_may(server: Server) -> None:
+    body = {"headers": TOKEN, "body": EXAMPLE.read_bytes()}
+    twice = fetch(f"{server.url}/v1/listen?language=en&language=fr", **body)
+    assert (twice.status, twice.json()["err_msg"]) == (400, "the parameter language is there 2 times")
+    assert fetch(f"{server.url}/v1/listen?tag=a&tag=b&keyterm=one&keyterm=two", **body).status == 200
+
+
 @pytest.mark.parametrize(("asked", "status", "named"), REFUSED)
 def test_what_cannot_be_honoured_is_refused_before_the_upgrade(
     server: Server, asked: dict[str, Any], status: int, named: str
@@ -527,7 +534,7 @@ def test_speech_that_cannot_be_had_is_refused(
 def test_a_word_that_the_voice_cannot_say_is_refused(server: Server, client: DeepgramClient) -> None:
     with pytest.raises(BadRequestError, match="cannot say 'hello'"):
         b"".join(client.speak.v1.audio.generate(text="hello"))
-    for body in (b"{", b'{"url": "x"}', b'{"text": " "}'):
+    for body in (b"{", b'{"url": "x"}', b'{"text": " "}', b'{"text": "four", "speed": 2}'):
         assert fetch(f"{server.url}/v1/speak", TOKEN, body).status == 400
 
 

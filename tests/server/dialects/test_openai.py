@@ -34,6 +34,13 @@ def server() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/audio/speech"])
+def test_a_query_is_refused_where_there_is_none(server: Server, path: str) -> None:
+    answer = fetch(f"{server.url}{path}?language=en", {"authorization": f"Bearer {KEY}"}, b"{}")
+    assert answer.status == 400
+    assert answer.json()["error"]["message"] == "unknown parameter 'language'; what is wanted stands in the body"
+
+
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[OpenAI]:
     with OpenAI(api_key=KEY, base_url=f"{server.url}/v1", max_retries=0, timeout=PATIENCE) as client:

@@ -296,6 +296,18 @@ def test_what_is_no_recording_is_refused_by_name(url: str, body: bytes, headers:
         assert why in answer.json()["message"]
 
 
+@pytest.mark.parametrize("query", ["words=true", "tempreature=0.5", "seed=1&lang=en"])
+def test_a_parameter_that_a_recording_does_not_have_is_refused_by_name(url: str, query: str) -> None:
+    from ...example import EXAMPLE
+
+    answer = fetch(f"{url}/v1/transcribe?auth_id={KEY}&{query}", body=EXAMPLE.read_bytes())
+    assert answer.status == 400
+    assert answer.json()["code"] == "invalid_parameter"
+    unknown = query.split("&")[-1].partition("=")[0]
+    assert answer.json()["message"] == f"unknown parameter {unknown!r}"
+    assert answer.json()["hint"] == "the parameters are temperature, seed, guard, keyterm"
+
+
 def opus(samples: Samples) -> bytes:
     writer = sphn.OpusStreamWriter(24_000)
     return b"".join(writer.append_pcm(samples[start : start + FRAME]) for start in range(0, len(samples), FRAME))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from starlette.datastructures import QueryParams
 
 from vivavoce.core import Fault, KeyTerm, UnsupportedError
 from vivavoce.runtime import Runtime, SpeechRuntime
@@ -69,6 +71,13 @@ def key_terms(param: str, offer: Hearing, terms: Iterable[str | KeyTerm]) -> tup
         except UnsupportedError as error:
             raise unsupported(param, f"{param}: {error}") from None
     return found
+
+
+def once(query: QueryParams, many: Collection[str] = ()) -> None:
+    """Raises Refused for a parameter that stands there more than once and is not one of the `many`."""
+    for name in query:
+        if name not in many and (count := len(query.getlist(name))) > 1:
+            raise impossible(name, f"the parameter {name[:64]} is there {count} times")
 
 
 def must_hear(offer: Hearing, param: str, language: str | None) -> None:

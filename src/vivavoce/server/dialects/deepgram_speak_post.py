@@ -120,6 +120,11 @@ def _text(data: bytes) -> str:
         json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise Refused(Fault.INVALID_MESSAGE, "json", f"the body is not JSON: {error}") from None
+    for name in body if isinstance(body, dict) else ():
+        if name != "text":
+            raise impossible(
+                name[:64], f"unknown field {name[:64]!r}", "the body has text alone; all else is in the query"
+            )
     text = body.get("text") if isinstance(body, dict) else None
     if not isinstance(text, str) or not text.strip():
         raise impossible("text", 'the body must be {"text": TEXT}, with a text that is not empty')

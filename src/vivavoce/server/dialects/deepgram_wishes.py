@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from vivavoce.core import KeyTerm
 
 from ..credentials import QUERY_SECRETS
-from .choice import Hearing, choose, impossible, key_terms, must_hear, unsupported
+from .choice import Hearing, choose, impossible, key_terms, must_hear, once, unsupported
 from .sound import Format
 from .wishes import HIGHEST_RATE, LOWEST_RATE
 
@@ -57,6 +57,8 @@ HONOURED = (
     "endpointing", "utterance_end_ms", "vad_events", "tag", "extra", "utterances", "utt_split", "keyterm", "keywords",
 )  # fmt: skip
 
+MANY = ("tag", "extra", "keyterm", "keywords")  # may stand there many times
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -99,6 +101,7 @@ def wishes(query: QueryParams, hearing: Sequence[Hearing], live: bool) -> Wishes
             _flag(query, name)
         elif name not in (*HONOURED, *QUERY_SECRETS):
             raise impossible(name, f"unknown parameter {name[:64]!r}")
+    once(query, (*MANY, *REFUSED))
     if query.get("version", "latest") != "latest":
         raise unsupported("version", f"version must be latest, got {query['version'][:32]!r}")
     offer = choose(hearing, query["model"], is_deepgram_model) if "model" in query else hearing[0]

@@ -23,6 +23,7 @@ from .encoder import Format as Encoding
 from .openai_transcription import DIALECT, sse
 from .saying import SayingPost, Wish
 from .spoken import Telling, read_body
+from .wishes import refuse_others
 
 MODELS = ("tts-1", "tts-1-hd")
 MODEL_FAMILIES = ("gpt-4o-mini-tts",)
@@ -52,6 +53,7 @@ def endpoint(speaking: Sequence[Speaking], gate: Gate, settings: ServeSettings) 
     """POST /v1/audio/speech."""
 
     async def read(request: Request) -> Wish:
+        refuse_others(request.query_params)
         data = await read_body(request, settings.message_bytes)
         order = await asyncio.to_thread(order_of, data, speaking)
         return Wish(order.text, order.offer, order.voice, partial(_telling, order))

@@ -22,6 +22,7 @@ from .openai_form import Wanted, wanted
 from .opening import options_of
 from .patient import Patient
 from .upload import Heard, Tell, hear
+from .wishes import refuse_others
 
 DIALECT = "openai"
 
@@ -35,6 +36,7 @@ class Transcriptions:
     async def __call__(self, request: Request) -> Response:
         """Raises StreamError, InvalidAudioError, HTTPException."""
         with await self._gate.admit(request, "stt") as admitted:
+            refuse_others(request.query_params)
             asked = await wanted(request, self._hearing)
             if not asked.stream:
                 async with _closing(asked):

@@ -27,13 +27,14 @@ from .msgpack import invalid
 from .opening import open_stream, options_of
 from .sound import Samples, sound
 from .upload import refuse_form, transcribe
-from .wishes import Wishes, asks_to_be_told, some_of, wishes
+from .wishes import Wishes, asks_to_be_told, refuse_others, some_of, wishes
 
 logger = logging.getLogger(__name__)
 LEGACY_END = b"EOS"  # a whole binary message
 MOST_BAD_MESSAGES = 20  # in a row
 SECURED_SECONDS = 5  # of audio between two copies for another server; so much the client keeps
 WAITED_SECONDS = 0.05  # a push that took longer had to wait for room
+OF_RECORDINGS = ("temperature", "seed", "guard")  # parameters, each at most once
 DELIBERATE = (1000, 1001)  # close codes of a client that does not mean to come back
 
 
@@ -74,7 +75,8 @@ def routes(module: Module, runtime: Runtime, gate: Gate, settings: ServeSettings
     async def post(request: Request) -> Response:
         with await gate.admit(request, "stt") as admitted:
             refuse_form(request)
-            asked = some_of(request.query_params, "temperature", "seed", "guard")
+            refuse_others(request.query_params, *OF_RECORDINGS, "keyterm")
+            asked = some_of(request.query_params, *OF_RECORDINGS)
             terms = key_terms("keyterm", Offer(module, runtime), request.query_params.getlist("keyterm"))
             options = options_of(module, **asked, key_terms=terms)
             heard = await transcribe(request, runtime, options, "transcribe", admitted)

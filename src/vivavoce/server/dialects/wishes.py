@@ -43,16 +43,23 @@ class Wishes:
 def wishes(query: QueryParams) -> Wishes:
     """Raises Refused (400) that names the parameter, what it may be, and what it was."""
     asked: dict[str, Any] = {}
+    refuse_others(query, *_READERS)
     for name, text in query.multi_items():
         if name in QUERY_SECRETS:
             continue
-        if name not in _READERS:
-            raise _refused(f"unknown parameter {name!r}", f"the parameters are {', '.join(_READERS)}")
         if name in asked and name != "keyterm":
             raise _refused(f"the parameter {name} is there twice")
         value = _READERS[name](name, text)
         asked[name] = (*asked.get(name, ()), value) if name == "keyterm" else value
     return _consistent(asked)
+
+
+def refuse_others(query: QueryParams, *names: str) -> None:
+    """Raises Refused (400) that names what is neither one of these parameters nor a key."""
+    for name in query:
+        if name not in names and name not in QUERY_SECRETS:
+            hint = f"the parameters are {', '.join(names)}" if names else "what is wanted stands in the body"
+            raise _refused(f"unknown parameter {name[:64]!r}", hint)
 
 
 def some_of(query: QueryParams, *names: str) -> dict[str, Any]:
