@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from vivavoce.core import ExitCode
+from vivavoce.cli.remote import explained
+from vivavoce.client import ServerError
+from vivavoce.core import ExitCode, Fault
 
 from ..example import EXAMPLE, HEARD_WITH_TERM, SAID, TERM, doubtful
 from ..serving import serving
@@ -83,6 +85,11 @@ def test_the_summary_and_the_silence_before(server: str) -> None:
     assert told["audio_seconds"] == pytest.approx(11.47, abs=0.001)
     assert told["rtf"] * told["speed_x"] == pytest.approx(1, abs=0.01)
     assert (told["reconnects"], told["gaps"]) == (0, 0)
+
+
+def test_what_a_server_could_not_read_is_said_and_what_ends_a_stream_is_left_to_its_end() -> None:
+    assert explained(ServerError(Fault.INVALID_MESSAGE, "sample 0 is 9e9")) == "the server complains: sample 0 is 9e9"
+    assert explained(ServerError(Fault.CAPACITY, "every slot is taken")) is None
 
 
 def test_an_interrupt_lets_the_last_words_come(server: str, tmp_path: Path) -> None:
