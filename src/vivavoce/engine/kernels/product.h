@@ -84,8 +84,6 @@ static void plain_tile(const Lines& w, int block, const Inputs& x, int row, Ahea
             for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, sums[m][b][p]);
 }
 
-constexpr int32_t UPPER = (int32_t)0xF0F0F0F0;
-
 // The same for INT4, in units of the row's scale: integers of 16 w within a group of inputs, floats over the groups.
 template <int M, int NB>
 static void grouped_tile(const Lines& w, const float* scales, int block, const Inputs& x, int row, Ahead ahead, float* out) {
@@ -104,34 +102,38 @@ static void grouped_tile(const Lines& w, const float* scales, int block, const I
     for (int g = 0; g < groups; g++) {
         scales_ahead.ask();
         Ints sums[M][NB][PARTS] = {};
-        for (int k = 0; k < steps; k++, line += w.step) {
-            ahead.ask();
-            Ints low[NB][PARTS], high[NB][PARTS];
+        for (int k = 0; k < steps;) {
+            Ints few[M][NB][PARTS] = {};
+            for (const int end = k + TOGETHER; k < end; k++, line += w.step) {
+                ahead.ask();
+                Ints low[NB][PARTS], high[NB][PARTS];
 #pragma GCC unroll 8
-            for (int b = 0; b < NB; b++) {
-#pragma GCC unroll 4
-                for (int p = 0; p < PARTS; p++) {
-                    Ints both = load<Ints>(line + b * w.block + p * LANES * 4);
-                    low[b][p] = (both << 4) & UPPER;
-                    high[b][p] = both & UPPER;
-                }
-            }
-#pragma GCC unroll 8
-            for (int m = 0; m < M; m++) {
-                int32_t input[2];
-                __builtin_memcpy(input, x.data + (row + m) * x.stride + g * GROUP + k * 8, 8);
-#pragma GCC unroll 8
-                for (int b = 0; b < NB; b++)
+                for (int b = 0; b < NB; b++) {
 #pragma GCC unroll 4
                     for (int p = 0; p < PARTS; p++) {
-                        Ints first = dot_bytes(sums[m][b][p], all(input[0]), low[b][p]);
-                        sums[m][b][p] = dot_bytes(first, all(input[1]), high[b][p]);
+                        Ints both = load<Ints>(line + b * w.block + p * LANES * 4);
+                        low[b][p] = lower_halves(both);
+                        high[b][p] = upper_halves(both);
                     }
+                }
+#pragma GCC unroll 8
+                for (int m = 0; m < M; m++) {
+                    int32_t input[2];
+                    __builtin_memcpy(input, x.data + (row + m) * x.stride + g * GROUP + k * 8, 8);
+#pragma GCC unroll 8
+                    for (int b = 0; b < NB; b++)
+#pragma GCC unroll 4
+                        for (int p = 0; p < PARTS; p++)
+                            few[m][b][p] = add_halves(few[m][b][p], all(input[0]), all(input[1]), low[b][p], high[b][p]);
+                }
             }
+            for (int m = 0; m < M; m++)
+                for (int b = 0; b < NB; b++)
+                    for (int p = 0; p < PARTS; p++) sums[m][b][p] += widened(few[m][b][p]);
         }
         for (int m = 0; m < M; m++)
             for (int b = 0; b < NB; b++)
-                for (int p = 0; p < PARTS; p++) totals[m][b][p] += converted(sums[m][b][p]) * scale_of(b, g, p);
+                for (int p = 0; p < PARTS; p++) totals[m][b][p] += converted(sums[m][b][p] << RAISED) * scale_of(b, g, p);
     }
     for (int m = 0; m < M; m++)
         for (int b = 0; b < NB; b++)
@@ -188,7 +190,7 @@ static void product(const Matrix& w, const Inputs& x, int rows, int from, int to
 #if defined(__AMX_TILE__)
     if (w.format != FLOAT32) return tiled_product(w, x, rows, from, to, sink);
 #endif
-    const int most = w.format == INT4 ? ROWS - 1 : ROWS;  // halves of bytes take registers of their own
+    const int most = w.format == INT4 ? HALVES_ROWS : ROWS;
     const int steps = w.inputs / inputs_of_a_step(w.format), passes = (rows + most - 1) / most;
     const Lines lines = {w.data, (int64_t)steps * LINE, LINE, steps};
     alignas(64) float out[ROWS * BLOCKS * CHANNELS];

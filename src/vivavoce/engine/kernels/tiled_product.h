@@ -88,8 +88,8 @@ static inline void widen_group(const uint8_t* line, uint8_t* out) {
     for (int i = 0; i < GROUP_LINES * LINE; i += LANES * 4) {
         const Ints both = load<Ints>(line + i);
         uint8_t* to = out + i / LINE * 2 * LINE + i % LINE;
-        store(to, (both << 4) & UPPER);
-        store(to + LINE, both & UPPER);
+        store(to, lower_halves(both));
+        store(to + LINE, upper_halves(both));
     }
 }
 

@@ -7,13 +7,14 @@
 #include <immintrin.h>
 #endif
 
+// HALVES_ROWS: of weights in halves of bytes, which take registers of their own.
 #if defined(__AVX512F__) || defined(EMULATE_WIDE)
 #define WIDE_VECTORS
-constexpr int LANES = 16, ROWS = 6, BLOCKS = 4, RING = 8;  // 24 accumulators of 32 registers, 16 over a ring
+constexpr int LANES = 16, ROWS = 6, HALVES_ROWS = 5, BLOCKS = 4, RING = 8;  // 24 accumulators of 32 registers, 16 over a ring
 #elif defined(__AVX2__)
-constexpr int LANES = 8, ROWS = 3, BLOCKS = 2, RING = 2;   // 12 of 16
+constexpr int LANES = 8, ROWS = 3, HALVES_ROWS = 3, BLOCKS = 2, RING = 2;   // 12 of 16
 #else
-constexpr int LANES = 4, ROWS = 2, BLOCKS = 1, RING = 1;   // SSE2 and NEON: 8 of 16
+constexpr int LANES = 4, ROWS = 2, HALVES_ROWS = 1, BLOCKS = 1, RING = 1;   // SSE2 and NEON: 8 of 16
 #endif
 constexpr int PARTS = CHANNELS / LANES;  // vectors of a block
 
@@ -124,3 +125,29 @@ static inline Ints dot_bytes(Ints sum, Ints u, Ints s) {
     return sum;
 #endif
 }
+
+// Products of which one factor is half a byte: u0 s0 + u1 s1 of unsigned bytes with signed ones, added to sums that after
+// TOGETHER of these are `widened` to what dot_bytes sums. Signed halves are made bytes times 16, or times 16 / 2^RAISED.
+#if defined(__AVX2__) && !defined(__AVXVNNI__) && !defined(WIDE_VECTORS)  // pairs of products, in 16 bits
+constexpr int TOGETHER = 4, RAISED = 4;
+
+static inline Ints add_halves(Ints sums, Ints u0, Ints u1, Ints s0, Ints s1) {
+    const __m256i pairs = _mm256_add_epi16((__m256i)sums, _mm256_maddubs_epi16((__m256i)u0, (__m256i)s0));
+    return (Ints)_mm256_add_epi16(pairs, _mm256_maddubs_epi16((__m256i)u1, (__m256i)s1));
+}
+static inline Ints widened(Ints sums) { return (Ints)_mm256_madd_epi16((__m256i)sums, _mm256_set1_epi16(1)); }
+static inline Ints lower_halves(Ints both) {
+    const __m128i numbers = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
+    return (Ints)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(numbers), (__m256i)(both & 0x0F0F0F0F));
+}
+static inline Ints upper_halves(Ints both) { return lower_halves(both >> 4); }
+#else
+constexpr int TOGETHER = 8, RAISED = 0;
+
+static inline Ints add_halves(Ints sums, Ints u0, Ints u1, Ints s0, Ints s1) {
+    return dot_bytes(dot_bytes(sums, u0, s0), u1, s1);
+}
+static inline Ints widened(Ints sums) { return sums; }
+static inline Ints lower_halves(Ints both) { return (both << 4) & (int32_t)0xF0F0F0F0; }
+static inline Ints upper_halves(Ints both) { return both & (int32_t)0xF0F0F0F0; }
+#endif
