@@ -43,7 +43,7 @@ PRECISIONS = {
     "float32": (Format.FLOAT32, Format.FLOAT32),
     "bfloat16": (Format.BFLOAT16, Format.BFLOAT16),
     "int8": (Format.INT8, Format.INT8),
-    "int4": (Format.INT4, Format.INT8),
+    "int4": (Format.INT4, Format.INT4),
 }
 STEPS = 9
 FULL = 10_000  # a position beyond any context

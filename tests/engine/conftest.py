@@ -71,7 +71,7 @@ PRECISIONS = {
     "float32": Precision(Format.FLOAT32, Format.FLOAT32),
     "bfloat16": Precision(Format.BFLOAT16, Format.BFLOAT16),
     "int8": Precision(Format.INT8, Format.INT8),
-    "int4": Precision(Format.INT4, Format.INT8),
+    "int4": Precision(Format.INT4, Format.INT4),
 }
 
 

@@ -25,7 +25,7 @@ from .likeness import error, model
 from .test_kernels import FRAMES, USUAL, shapes, some_calls
 
 BESIDE = "avx512_bf16"  # whose code is around the tiles
-ROUNDED = [Precision(weights, Format.INT8) for weights in (Format.INT8, Format.INT4)]
+ROUNDED = [Precision(kind, kind) for kind in (Format.INT8, Format.INT4)]
 # All that is said of the kernels and of engines over them, but where no product is on tiles: PyTorch and fp32.
 CLAIMS = ["test_kernels*.py", "test_laws.py", "test_tts_laws.py"]
 THEREOF = "not [pytorch and not [float32 and not embedded_voice and not without_a_compiler"

@@ -38,10 +38,12 @@ ERRORS = {  # relative, of the logits of `USUAL`: three layers of random weights
     Precision(F32, F32): 2e-6,
     Precision(F32, BF16): 0.005,
     Precision(F32, INT8): 0.01,
+    Precision(F32, INT4): 0.1,
     Precision(BF16, BF16): 0.01,
     Precision(INT8, F32): 0.04,
     Precision(INT8, INT8): 0.04,
     Precision(INT4, INT8): 0.3,
+    Precision(INT4, INT4): 0.3,
 }
 USUAL = LmConfig(
     dim=192, num_heads=3, num_layers=3, hidden=320, n_q=4, card=32, text_card=40, text_card_out=40, context=20,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vivavoce.audio import load
+from vivavoce.checkpoints import load_stt
 from vivavoce.core import FRAME_SIZE
 from vivavoce.engine import History, Snapshot, StepOutput, SttEngine
 from vivavoce.engine.codec import PlainEncoder
@@ -278,6 +279,20 @@ def test_an_older_stream_says_the_same_words(
         alike = np.mean([o.codes for o in got] == np.array([o.codes for o in expected]))
         assert alike >= codes_alike
         assert [o.logprob for o in got] == pytest.approx([o.logprob for o in expected], abs=close)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("before", [None, "int8", "int4"])
+def test_a_stream_of_any_precision_goes_on_in_int4(spoken: Frames, before: str | None) -> None:
+    """Within a word: a snapshot is what was heard and said, not what lies in the rings."""
+    model, at = load_stt(device="cpu"), 151
+    first, second = (SttEngine.fastest(model.mimi, model.lm, 1, packed=packed) for packed in (before, "int4"))
+    history, _ = lived(first, 0, spoken[:at], first.snapshot_frames)
+    outputs = [first.step({0: frame})[0] for frame in spoken[at : at + 76]]
+    second.restore(0, history.snapshot())
+    got = [second.step({0: frame})[0] for frame in spoken[at : at + 76]]
+    assert len({o.token for o in got}) > 5
+    assert [o.token for o in got] == [o.token for o in outputs]
 
 
 def test_what_an_engine_wants_kept_follows_its_model(embedded: SttEngine, engine_of: EngineOf) -> None:

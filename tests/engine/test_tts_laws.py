@@ -31,7 +31,7 @@ def made(models: tuple[Mimi, Lm]) -> dict[str, TtsModel]:
     return speakers(models[0])
 
 
-@pytest.fixture(scope="module", params=["pytorch", "float32", "int8"])
+@pytest.fixture(scope="module", params=["pytorch", "float32", "int8", "int4"])
 def engine_of(request: pytest.FixtureRequest) -> EngineOf:
     """A new engine, stepped in some of the ways there are; the kernels' own tests go through all."""
     return lambda model, slots: TtsEngine(

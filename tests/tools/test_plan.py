@@ -13,7 +13,10 @@ import pytest
 
 from vivavoce.checkpoints import load_stt
 from vivavoce.core import ExitCode
+from vivavoce.engine import SttEngine
 from vivavoce.engine.gpu.budget import Budget
+from vivavoce.engine.kernels.packing import Format
+from vivavoce.engine.kernels.rings import Rings
 from vivavoce.tools import cards, plan
 from vivavoce.tools.measured import STEPS
 
@@ -150,6 +153,19 @@ def test_the_capacity_table_of_the_documentation_is_what_the_plan_says(name: str
     small, large = (plan.on_gpu(plan.sizes_of(model), cards.card(name)) for model in (SMALL, LARGE))
     figures = [cards.CARDS[name][0], *(n for made in (small, large) for n in (made.slots, made.memory[1].slots))]
     assert f"| {name} | {' | '.join(map(str, figures))} |" in OPERATIONS.read_text()
+
+
+def test_a_stream_is_counted_with_as_much_less_as_its_rings_are_in_a_smaller_precision() -> None:
+    model = plan.sizes_of(SMALL)
+    lm = model.lm.config
+
+    def rings(memory: Format) -> int:
+        width, capacity = lm.dim // lm.num_heads, lm.context + SttEngine.TOGETHER - 1
+        return sum(part.nbytes for part in Rings(lm.num_layers, 1, lm.num_heads, width, capacity, memory).tensors)
+
+    for memory in Format:
+        saved = plan.cpu_slot_bytes(model, "float32") - plan.cpu_slot_bytes(model, memory.name.lower())
+        assert saved == pytest.approx(rings(Format.FLOAT32) - rings(memory), rel=0.01)
 
 
 def test_memory_of_a_stream_is_what_an_engine_grows_by() -> None:

@@ -66,7 +66,7 @@ class PlainLm:
 def fastest(lm: Lm, slots: int, frames: int, *, packed: str | None = None) -> Stepper:
     """Native code where it can be, in the precision of the model, with at most as many threads as PyTorch uses.
 
-    `packed` is "int8" or "int4", of the weights; keys and values are int8 then. Raises UnsupportedError where native
+    `packed` is "int8" or "int4", of the weights, keys and values as of `Format`. Raises UnsupportedError where native
     code cannot be: PyTorch has no such precision.
     """
     kernels = library() if can_step(lm) else None
@@ -80,7 +80,7 @@ def fastest(lm: Lm, slots: int, frames: int, *, packed: str | None = None) -> St
 
 def precision_of(packed: str | None) -> Precision | None:
     """Of weights that are packed so, "int8" or "int4"; None is the model's own."""
-    return Precision(Format[packed.upper()], Format.INT8) if packed else None
+    return Precision(*[Format[packed.upper()]] * 2) if packed else None
 
 
 def must_not_be(packed: str | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from vivavoce.checkpoints import SttModel, load_stt
-from vivavoce.checkpoints.assembly import PACKED, torch_dtype
+from vivavoce.checkpoints.assembly import torch_dtype
 from vivavoce.checkpoints.model import SttConfig
 from vivavoce.checkpoints.random import RANDOM, SHAPES
 from vivavoce.core import CheckpointError, UnsupportedError
@@ -177,9 +177,9 @@ def on_cpu(model: SttModel, source: str | None, dtype: str | None = None) -> Pla
 def cpu_slot_bytes(model: SttModel, dtype: str) -> int:
     """Of a stream in an engine on the CPU that has heard its whole context: rings, and what a call works in."""
     lm, mimi, frames = model.lm.config, model.mimi.config, SttEngine.TOGETHER
-    heard = (
-        2 * lm.num_layers * (lm.context + frames) * lm.dim * (1 if dtype in PACKED else 4 if dtype == "float32" else 2)
-    )
+    number, scales = {"float32": (4.0, 0), "int8": (1.0, 2), "int4": (0.75, 3)}.get(dtype, (2.0, 0))
+    position = int(2 * lm.dim * number) + lm.num_heads * scales * 4
+    heard = lm.num_layers * (lm.context + frames) * position
     codec = 2 * mimi.encoder_layers * (mimi.context + 2 * frames) * mimi.dimension * 4
     work = frames * 4 * (mimi.frame_size * mimi.encoder_filters + 3 * lm.dim + 4 * lm.hidden)
     return heard + codec + work

@@ -42,9 +42,12 @@ struct Model {
 
 // Keys and values of every slot: [layer][slot][head] of capacity (padded to 16) * head_width elements each.
 // Keys of a head are a matrix as above whose outputs are positions; values are [capacity / p][head_width][p].
+// INT4 is that of the values alone, keys are of INT8: v = u4 * value_scales[position] + least[position]; a byte of a line
+// holds positions 8s + j (low half) and 8s + 4 + j (high half) of step s.
 struct Memory {
     uint8_t *keys, *values;
-    float *key_scales, *value_scales;  // INT8 only: [layer][slot][head][capacity]
+    float *key_scales, *value_scales;  // INT8, INT4: [layer][slot][head][capacity]
+    float* least;                      // INT4: of a position's values, likewise
     int32_t format, slots, capacity, padded;
 };
 

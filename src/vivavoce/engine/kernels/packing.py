@@ -24,7 +24,9 @@ class Format(IntEnum):
     FLOAT32 = 0
     BFLOAT16 = 1
     INT8 = 2  # weights: a scale for each output; keys and values: for each head and position
-    INT4 = 3  # a scale for each output and GROUP inputs, and the sum of each output's weights
+    # Weights: a scale for each output and GROUP inputs, and the sum of each output's weights. Keys as of INT8. Values:
+    # a scale and the least one for each head and position.
+    INT4 = 3
 
     @property
     def step(self) -> int:

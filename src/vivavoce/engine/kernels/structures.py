@@ -42,7 +42,7 @@ class Model(Structure):
 
 class Memory(Structure):
     _fields_: ClassVar[Fields] = [
-        *((name, c_void_p) for name in ("keys", "values", "key_scales", "value_scales")),
+        *((name, c_void_p) for name in ("keys", "values", "key_scales", "value_scales", "least")),
         *((name, c_int32) for name in ("format", "slots", "capacity", "padded")),
     ]  # fmt: skip
 

@@ -25,7 +25,7 @@ class Precision:
     """How weights and the ring are kept. Sums are fp32; the heads of an INT4 model are INT8."""
 
     weights: Format
-    memory: Format  # not INT4
+    memory: Format
 
     @classmethod
     def of(cls, dtype: torch.dtype) -> Precision:
