@@ -89,11 +89,12 @@ def stepper_of(path: str, request: pytest.FixtureRequest) -> StepperOf:
 
 
 def encoder_of(path: str, request: pytest.FixtureRequest) -> EncoderOf:
-    """PyTorch, or the kernels on the instruction set that `path` names, with one thread, in bf16 where it rounds."""
+    """PyTorch, or the kernels on the instruction set that `path` names, one thread, rounded as beside such an LM."""
     if path == "pytorch":
         return PlainEncoder
     kernels: Library = request.getfixturevalue("kernels")
-    precision, isa = PRECISIONS["bfloat16" if path in ROUNDED else "float32"], path.partition(" ")[2] or None
+    beside = {"int4": "int8"}.get(path, path)  # what the codec is beside an LM that is kept so
+    precision, isa = PRECISIONS[beside.split()[0]], path.partition(" ")[2] or None
 
     def native(mimi: Mimi, slots: int, frames: int) -> Encoder:
         return NativeEncoder(kernels, mimi, slots, frames, precision, isa=isa)

@@ -107,8 +107,8 @@ class PlainDecoder:
 def fastest_encoder(mimi: Mimi, slots: int, frames: int, format: Format = Format.FLOAT32) -> Encoder:
     """Native code where it can be, with at most as many threads as PyTorch uses.
 
-    `format` of weights and what meets them: FLOAT32, BFLOAT16, or INT8, where what a stream convolves alone is bf16.
-    The choice of codes is exact of what is then heard.
+    `format` of weights and what meets them: FLOAT32, BFLOAT16 or INT8; the first convolution is fp32, and the choice of
+    codes exact of what is then heard.
     """
     kernels = library() if can_code(mimi) else None
     if kernels is None:

@@ -7,12 +7,13 @@
 struct Conv {
     Matrix w;           // inputs: a window's kept + step numbers, then padding
     const float* bias;  // [w.outputs]
+    const float* sums;  // [w.outputs]: of an output's weights; of a buffer of bytes, else null
     int32_t step;       // numbers from one row's window to the next
     int32_t kept;       // numbers of the first window that the frame before brought
     int32_t tail;       // where they lie among the tails of a slot
     int32_t width;      // numbers of a row of results; behind them lies padding, up to w.outputs
     int32_t rows;       // of a frame
-    int32_t buffer;     // format of the numbers in that memory: FLOAT32, or BFLOAT16 as the matrix
+    int32_t buffer;     // format of the numbers in that memory: FLOAT32, or as the matrix BFLOAT16 or INT8
 };
 
 struct CodecLayer {
@@ -70,10 +71,10 @@ struct CodecCall {
 // Scratch of a call. A lane is one thread's, where it takes a whole stream through the wide part of the convolutions.
 struct CodecWorkspace {
     Workspace rows;  // of two positions a frame
-    float* lanes;    // [threads][4][region]
+    float* lanes;    // [threads][4][region], the first of four behind `room` for a tail
     float* joined;   // [batch][joined_stride]: inputs of a convolution behind what the frame before left
     float* scores;   // [frames][bins, padded]
-    int64_t region, joined_stride;
+    int64_t region, joined_stride, room;
 };
 
 struct CodecStep {

@@ -167,7 +167,8 @@ class CodecScratch:
         widest, width = weights.widest, weights.head_width
         self._rows = Scratch(widest, widest, widest, width, own_of(widest, width, rings), threads)
         self._joined, self._bins, self._threads = convolutions.joined, padded(bins, CHANNELS), threads
-        self._region = padded(convolutions.region + SLACK, CHANNELS)
+        self._room = padded(convolutions.room, CHANNELS)
+        self._region = padded(self._room + convolutions.region + SLACK, CHANNELS)
         self._batch = self._count = 0
 
     def of(self, batch: int, count: int) -> codec_structures.CodecWorkspace:
@@ -179,7 +180,7 @@ class CodecScratch:
             self._memory = [torch.zeros(size) for size in sizes]
             addresses = [memory.data_ptr() for memory in self._memory]
             rows = self._rows.of(2 * frames)
-            self._struct = codec_structures.CodecWorkspace(rows, *addresses, self._region, joined)
+            self._struct = codec_structures.CodecWorkspace(rows, *addresses, self._region, joined, self._room)
         return self._struct
 
 

@@ -73,6 +73,7 @@ struct Decoding {
     void say(const Team& team, const Lane& lane, int stream, int frame) const {
         const Conv* stage = decoder.convs + 2;  // narrow, widen, and what comes after them
         float* tails = step.tails_of(stream);
+        Fed fed;
         const int64_t numbers = (int64_t)up.rows * up.width;
         if (team.thread == 0) {
             const float* x = step.joined_of(stream) + frame * numbers;
@@ -87,14 +88,14 @@ struct Decoding {
         }
         team.wait();
         for (int i = 0;; stage += 3) {
-            residual(team, stage, stage[2], lane, tails);
+            fed = residual(team, stage, stage[2], lane, tails);
             if (++i == decoder.stages) break;
             if (team.thread == 0) begin_with_tail(stage[3], tails, lane.loud);
             team.wait();
-            into_block(team, stage[2], lane.wide, stage[3], lane);
+            into_block(team, stage[2], fed, stage[3], lane);
         }
         float* audio = step.call.audio + ((int64_t)stream * step.call.count + frame) * decoder.frame_size;
-        convolve(team, stage[2], lane.wide, [=](int64_t at, Floats v, int count) { store_some(audio + at, v, count); });
+        convolve(team, stage[2], fed, [=](int64_t at, Floats v, int count) { store_some(audio + at, v, count); });
     }
 
     void run() const {
@@ -103,7 +104,7 @@ struct Decoding {
         upsample(latents);
         step.transform();
         wide();
-        share_streams(step.team, step.call.batch, step.call.count, step.scratch.lanes, step.scratch.region,
+        share_streams(step.team, step.call.batch, step.call.count, step.scratch,
                       [this](const Team& team, const Lane& lane, int stream, int frame) { say(team, lane, stream, frame); });
     }
 };

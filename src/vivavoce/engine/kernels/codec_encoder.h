@@ -20,6 +20,7 @@ struct Encoding {
     void hear(const Team& team, const Lane& lane, int stream, int frame) const {
         const Conv *stage = encoder.convs + 1, *into = encoder.convs;
         float* tails = step.tails_of(stream);
+        Fed fed = {lane.wide};
         const int index = stream * step.call.count + frame;
         if (team.thread == 0) {
             begin_with_tail(*into, tails, lane.wide);
@@ -28,11 +29,11 @@ struct Encoding {
             keep_tail(*into, lane.wide, into->rows, tails);
         }
         for (int i = 0; i < encoder.stages; i++, stage += 3) {
-            if (team.thread == 0) begin_with_tail(stage[0], tails, lane.loud);
+            begin_behind_tail(team, stage[0], lane, lane.loud, tails);
             team.wait();
-            into_block(team, *into, lane.wide, stage[0], lane);
+            into_block(team, *into, fed, stage[0], lane);
             into = &stage[2];
-            residual(team, stage, *into, lane, tails);
+            fed = residual(team, stage, *into, lane, tails);
         }
         const Range my = team.mine(into->rows);
         for (int row = my.from; row < my.to; row++)
@@ -41,7 +42,7 @@ struct Encoding {
     }
 
     void hear_all() const {
-        share_streams(step.team, step.call.batch, step.call.count, step.scratch.lanes, step.scratch.region,
+        share_streams(step.team, step.call.batch, step.call.count, step.scratch,
                       [this](const Team& team, const Lane& lane, int stream, int frame) { hear(team, lane, stream, frame); });
     }
 

@@ -45,13 +45,14 @@ static inline void store_some(float* to, Floats v, int count) {
     __builtin_memcpy(to, &v, (size_t)count * 4);
 }
 
-// Numbers in one of the formats that a window may have.
+// Numbers in one of the formats that a window may have; bytes are put there by `round_frame` (codec_conv.h).
 struct Window {
     uint8_t* const data;
     const int format;
 
-    int size() const { return format == FLOAT32 ? 4 : 2; }
+    int size() const { return format == FLOAT32 ? 4 : format == BFLOAT16 ? 2 : 1; }
     uint8_t* at(int64_t index) const { return data + index * size(); }
+    void clear(int64_t index, int count) const { __builtin_memset(at(index), 0, (size_t)count * size()); }
     void put(int64_t index, Floats v, int count) const {
         if (format == FLOAT32) return store_some((float*)at(index), v, count);
         if (count >= LANES) return narrow_bfloat16(v, (uint16_t*)at(index));

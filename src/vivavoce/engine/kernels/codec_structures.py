@@ -10,7 +10,7 @@ from .structures import Fields, Matrix, Workspace
 
 class Conv(Structure):
     _fields_: ClassVar[Fields] = [
-        ("w", Matrix), ("bias", c_void_p), *((name, c_int32) for name in (
+        ("w", Matrix), ("bias", c_void_p), ("sums", c_void_p), *((name, c_int32) for name in (
             "step", "kept", "tail", "width", "rows", "buffer",
         )),
     ]  # fmt: skip
@@ -69,7 +69,7 @@ class CodecCall(Structure):
 class CodecWorkspace(Structure):
     _fields_: ClassVar[Fields] = [
         ("rows", Workspace), *((name, c_void_p) for name in ("lanes", "joined", "scores")),
-        ("region", c_int64), ("joined_stride", c_int64),
+        ("region", c_int64), ("joined_stride", c_int64), ("room", c_int64),
     ]  # fmt: skip
 
 

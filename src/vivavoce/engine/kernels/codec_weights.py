@@ -34,13 +34,17 @@ class Weights(Packer):
         self.widest = 0  # of all rows that go into a product or come out of one
 
     def matrix(self, weight: Tensor, format: Format | None = None, to: int = WHOLE) -> Matrix:
-        struct = super().matrix(weight.detach(), format, to)
+        return self._noted(super().matrix(weight.detach(), format, to))
+
+    def matrix_alone(self, weight: Tensor, format: Format) -> tuple[Matrix, int | None]:
+        """One whose rows are windows of a buffer, as they are; and, of bytes, what its outputs' weights add up to."""
+        packed = self.packed(weight.detach(), format, 1)
+        sums = None if packed.scales is None else self.table(packed.sums())
+        return self._noted(packed.struct), sums
+
+    def _noted(self, struct: Matrix) -> Matrix:
         self.widest = max(self.widest, struct.inputs, struct.outputs)
         return struct
-
-    def matrix_alone(self, weight: Tensor, format: Format) -> Matrix:
-        """One whose rows are windows of a buffer, as they are."""
-        return self.matrix(weight, format, 1)
 
     def array(self, structs: Sequence[ctypes.Structure]) -> int:
         array = (type(structs[0]) * len(structs))(*structs)
@@ -73,11 +77,13 @@ class Kernel:
 class Convolutions:
     """A chain of convolutions: where their tails are in a slot's memory, and how large their buffers are."""
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
+    def __init__(self, weights: Weights, format: Format) -> None:
+        """`format` of those that are taken alone."""
+        self._weights, self._format = weights, format
         self.structs = list[structures.Conv]()
         self.tail_size = 0
         self.region = 0  # numbers of the largest buffer of a frame of those that are taken alone
+        self.room = 0  # of the longest tail that floats have before they become bytes
         self._joined = list[structures.Conv]()
 
     def alone(self, kernel: Kernel, rows: int, exact: bool = False) -> None:
@@ -86,10 +92,11 @@ class Convolutions:
         An `exact` one hears or says samples, and is fp32 in every precision: its arithmetic is hardly any.
         """
         fold = _moments(len(kernel.weight), rows)
-        kind = Format.FLOAT32 if exact else min(self._weights.format, Format.BFLOAT16)
-        matrix = self._weights.matrix_alone(_folded(kernel, fold), kind)
-        made = self._add(kernel, matrix, rows // fold, fold, kind)
+        kind = Format.FLOAT32 if exact else self._format
+        matrix, sums = self._weights.matrix_alone(_folded(kernel, fold), kind)
+        made = self._add(kernel, matrix, rows // fold, fold, kind, sums)
         self.region = max(self.region, made.kept + made.rows * made.step, made.rows * made.width)
+        self.room = max(self.room, made.kept if kind is Format.INT8 else 0)
 
     def together(self, kernel: Kernel, rows: int) -> None:
         """One whose rows, of all streams, are taken together."""
@@ -105,13 +112,15 @@ class Convolutions:
         at, self.tail_size = self.tail_size, self.tail_size + numbers
         return at
 
-    def _add(self, kernel: Kernel, matrix: Matrix, rows: int, fold: int, buffer: Format) -> structures.Conv:
+    def _add(
+        self, kernel: Kernel, matrix: Matrix, rows: int, fold: int, buffer: Format, sums: int | None = None
+    ) -> structures.Conv:
         length, inputs = kernel.weight.shape[1:]
         kept = (length - kernel.stride) * inputs
         bias = self._weights.vector(kernel.bias.repeat(fold))
         step = kernel.stride * inputs * fold
         width = fold * len(kernel.weight)
-        made = structures.Conv(matrix, bias, step, kept, self.tail(kept), width, rows, buffer)
+        made = structures.Conv(matrix, bias, sums, step, kept, self.tail(kept), width, rows, buffer)
         self.structs.append(made)
         return made
 
@@ -131,7 +140,7 @@ def _folded(kernel: Kernel, fold: int) -> Tensor:
 
 def encoder(weights: Weights, mimi: Mimi) -> tuple[structures.Encoder, Convolutions]:
     """The encoding half."""
-    config, chain = mimi.config, Convolutions(weights)
+    config, chain = mimi.config, Convolutions(weights, weights.format)
     first, *blocks, last = mimi.encoder.blocks
     rows = config.frame_size
     chain.alone(Kernel.of(cast("CausalConv1d", first)), rows, exact=True)
@@ -155,7 +164,7 @@ def encoder(weights: Weights, mimi: Mimi) -> tuple[structures.Encoder, Convoluti
 
 def decoder(weights: Weights, mimi: Mimi) -> tuple[structures.Decoder, Convolutions]:
     """The decoding half."""
-    config, chain = mimi.config, Convolutions(weights)
+    config, chain = mimi.config, Convolutions(weights, min(weights.format, Format.BFLOAT16))
     first, *blocks, last = mimi.decoder.blocks
     rows = 2
     chain.together(Kernel.of(cast("CausalConv1d", first)), rows)

@@ -40,9 +40,12 @@ class Packer:
         )
 
     def matrix(self, weight: Tensor, format: Format | None = None, to: int = GROUP) -> structures.Matrix:
-        packed = pack(self._library, weight, self.format if format is None else format, to)
+        return self.packed(weight, self.format if format is None else format, to).struct
+
+    def packed(self, weight: Tensor, format: Format, to: int) -> Packed:
+        packed = pack(self._library, weight, format, to)
         self._kept.append(packed)
-        return packed.struct
+        return packed
 
     def vector(self, weight: Tensor) -> int:
         """fp32, padded with zeros to whole groups."""

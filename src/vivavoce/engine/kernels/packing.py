@@ -42,6 +42,12 @@ class Packed:
     scales: Tensor | None
     struct: structures.Matrix
 
+    def sums(self) -> Tensor:
+        """Of each output's weights as INT8 keeps them."""
+        assert self.scales is not None and self.struct.format == Format.INT8, "only bytes are added up"
+        whole = self.data.view(-1, self.struct.inputs // 4, CHANNELS, 4).sum((1, 3)).flatten()
+        return (whole - 128 * self.struct.inputs) * self.scales
+
 
 def padded(size: int, to: int) -> int:
     return -(-size // to) * to
