@@ -43,9 +43,11 @@ static inline float sum(Floats v) {
     return total;
 }
 static inline int32_t sum(Ints v) {
-    int32_t total = 0;
-    for (int i = 0; i < LANES; i++) total += v[i];
-    return total;
+    typedef int32_t Four __attribute__((vector_size(16)));  // in any order: exact
+    Four part[LANES / 4], total{};
+    __builtin_memcpy(part, &v, sizeof v);
+    for (const Four& four : part) total += four;
+    return total[0] + total[1] + total[2] + total[3];
 }
 static inline void narrow(Ints v, int8_t* to) {  // to their low bytes
     typedef int8_t Bytes __attribute__((vector_size(LANES)));
