@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 from copy import deepcopy
 from pathlib import Path
 from typing import cast
@@ -215,7 +216,7 @@ def test_any_shape_gives_what_pytorch_makes_of_the_same_bytes_on_every_instructi
     plain = PlainEncoder(hearing_in_bytes(mimi), slots, FRAMES)
     natives = [NativeEncoder(kernels, mimi, slots, FRAMES, I8, threads=2, isa=isa) for isa in kernels.isas]
     state = cast("ConvState", plain._state.seanet[-2])
-    far = [0.0 for _ in natives]
+    far: list[list[float]] = [[] for _ in natives]
     for rows, sound in some_calls(config, slots, 10, seed):
         if rng.random() < 0.4:
             slot = int(rng.integers(slots))
@@ -228,8 +229,10 @@ def test_any_shape_gives_what_pytorch_makes_of_the_same_bytes_on_every_instructi
             native.encode(rows, sound, 1)
             down = (Conv * (3 * len(config.ratios) + 1)).from_address(native._struct.convs)[-1]
             ours, theirs = native._memory.tails[:, down.tail : down.tail + down.kept], state.tail.flatten(1)
-            far[index] = max(far[index], float((ours - theirs).norm() / theirs.norm()))
-    assert max(far) < 0.003  # one number of the smallest layers on the other side of a half makes 0.0008
+            far[index].append(float((ours - theirs).norm() / theirs.norm()))
+    for distances in far:
+        assert statistics.median(distances) < 1e-5  # bytes alone are a hundredth from what fp32 makes
+        assert max(distances) < 0.05  # a number that lies half-way between two bytes may be rounded to either
 
 
 @KINDS
