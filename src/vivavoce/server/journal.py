@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from starlette.websockets import WebSocketDisconnect
 
-from vivavoce.core import Event, SpeechEvent, StreamError, WordDropped, WordEnded, WordSpoken, seconds
+from vivavoce.core import Event, SpeechEvent, StreamError, Vad, WordDropped, WordEnded, WordSpoken, seconds
 
 from . import logs, traces
 
@@ -41,8 +41,16 @@ class Journal:
 
     def saw(self, event: Event | SpeechEvent) -> None:
         """Counts words."""
-        self.words += isinstance(event, WordEnded | WordSpoken)
-        self.suspects += isinstance(event, WordEnded | WordDropped) and event.word.suspect is not None
+        match event:
+            case Vad():  # first, as it is the most
+                pass
+            case WordSpoken():
+                self.words += 1
+            case WordEnded(word):
+                self.words += 1
+                self.suspects += word.suspect is not None
+            case WordDropped(word):
+                self.suspects += word.suspect is not None
 
     def __enter__(self) -> Journal:
         self._opened = time.monotonic()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivavoce.core import FRAME_SIZE, Flushed, InvalidAudioError
+from vivavoce.session.heal import energies
 
 Samples = NDArray[np.float32]
 
@@ -20,6 +21,7 @@ class Frame:
 
     samples: Samples | None  # [1920]; None is silence
     heard: int = 0  # samples of it that the caller pushed, 0 to 1920
+    energy: list[float] | None = None  # of those, as `heal.energies` has it, where it is known already
     closes: bool = False  # the last frame of a flush or of the stream
     answer: Flushed | None = None
 
@@ -41,10 +43,14 @@ class Framer:
 
     def push(self, samples: Samples) -> None:
         """Appends audio, 1-D float32; raises InvalidAudioError and changes nothing when it is not usable."""
-        _refuse_invalid(samples)
+        _refuse_other_types(samples)
         if not len(self._rest) and len(samples) == FRAME_SIZE:  # what live callers send
-            self._queue.append(Frame(samples.copy(), FRAME_SIZE))
+            energy = energies(samples)
+            if not math.isfinite(sum(energy)):  # loud audio may still be finite where this is not
+                _refuse_infinite(samples)
+            self._queue.append(Frame(samples.copy(), FRAME_SIZE, energy))
             return
+        _refuse_infinite(samples)
         audio = np.concatenate([self._rest, samples])
         whole = len(audio) - len(audio) % FRAME_SIZE
         for at in range(0, whole, FRAME_SIZE):
@@ -65,15 +71,14 @@ class Framer:
         return self._queue.popleft()
 
 
-def _refuse_invalid(samples: Samples) -> None:
+def _refuse_other_types(samples: Samples) -> None:
     if not isinstance(samples, np.ndarray):
         raise InvalidAudioError(f"audio must be a 1-D array of float32, got {type(samples).__name__}")
     if samples.dtype != np.float32 or samples.ndim != 1:
         raise InvalidAudioError(f"audio must be a 1-D array of float32, got {samples.dtype} {list(samples.shape)}")
-    if math.isfinite(
-        np.vdot(samples, samples)
-    ):  # a quarter of the cost; loud audio may still be finite where this is not
-        return
+
+
+def _refuse_infinite(samples: Samples) -> None:
     finite = np.isfinite(samples)
     if not finite.all():
         index = int(finite.argmin())

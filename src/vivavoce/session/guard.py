@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, takewhile
 
 from vivavoce.core import (
     FRAME_RATE,
@@ -103,8 +103,9 @@ class Guard:
         """Why nobody can have said this word, the newest one."""
         self._said.append((text.casefold(), start))
         since = (start - BEFORE) * SAMPLE_RATE
-        frames = max(ENOUGH, sum(end > since for end, *_ in self._heard))  # at the end of a stream there are few
-        levels = list(islice(reversed(self._heard), frames))
+        levels = list(takewhile(lambda frame: frame[0] > since, reversed(self._heard)))
+        if len(levels) < ENOUGH:  # at the end of a stream there are few
+            levels = list(islice(reversed(self._heard), ENOUGH))
         if all(loudest < 10 ** (SILENT / 10) for _, loudest, _ in levels):
             return "silence"
         if len(levels) >= ENOUGH and _range([mean for *_, mean in levels]) < STEADY:

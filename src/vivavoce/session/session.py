@@ -112,8 +112,10 @@ class SttSession:
         assert self.pending, "no frame is ready to be taken"
         assert not self._needs_reset, "the slot must be opened afresh before the next frame"
         frame = self._framer.pop()
-        heard = None if frame.samples is None else frame.samples[: frame.heard]
-        self._taken.append(_Taken(frame, [] if heard is None else energies(heard), self._afresh))
+        energy = frame.energy
+        if energy is None:
+            energy = [] if frame.samples is None else energies(frame.samples[: frame.heard])
+        self._taken.append(_Taken(frame, energy, self._afresh))
         self._afresh = False
         return np.zeros(FRAME_SIZE, np.float32) if frame.samples is None else frame.samples
 
