@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vivavoce.bench.crowd import OfMoshi, OfStream, framed
+from vivavoce.bench.crowd import OfMoshi, OfStream, OfWords, framed
 
 from .test_server import bench, told
 
@@ -40,6 +40,14 @@ def test_it_takes_a_real_model_and_shows_a_table() -> None:
     assert row.split()[:3] == ["moshi", "1", "2"]
 
 
+def test_where_words_alone_are_told_no_frame_has_to_be_answered() -> None:
+    done = path("--streams", "4", "--dialect", "words", "--json")
+    assert done.returncode == 0, done.stderr
+    [row] = told(done)["rows"]
+    assert (row["asked"], row["answered"], row["answer"], row["failed"]) == (0, 0, None, [])
+    assert row["steps"]["count"] > 0
+
+
 def test_workers_are_accounted_for_beside_the_main_process() -> None:
     done = path("--streams", "8", "--workers", "2", "--dialect", "stream", "--json", "--seconds", "3")
     assert done.returncode == 0, done.stderr
@@ -67,6 +75,7 @@ def test_what_cannot_be_measured_is_wrong_usage(arguments: list[str]) -> None:
         (OfStream(), b'{"type":"vad","time":0.08,"pauses":[0.5]}', 1),
         (OfStream(), b'{"type":"vad","time":80.0,"pauses":[0.5]}', 1000),
         (OfStream(), b'{"type":"word","text":"la"}', None),
+        (OfWords(), b'{"type":"word","text":"la"}', None),
         (OfMoshi(), b"\x84\xa4type\xa4Step\xa8step_idx\x07\xa3prs", 7),
         (OfMoshi(), b"\x84\xa4type\xa4Step\xa8step_idx\xcd\x01\x00\xa3prs", 256),
         (OfMoshi(), b"\x81\xa4type\xa5Ready", None),

@@ -14,6 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -31,6 +32,7 @@ class Tongue(ABC):
     """What is spoken: the server's path, how 80 ms are sent, and which frame an answer is of."""
 
     path: str
+    answered: ClassVar[bool] = True  # each frame, whatever was said in it
 
     @abstractmethod
     def audio(self, samples: Samples) -> bytes:
@@ -57,6 +59,13 @@ class OfStream(Tongue):
         return round(float(message[begin : message.index(b",", begin)]) / FRAME_SECONDS)
 
 
+class OfWords(OfStream):
+    """/v1/stream with words alone, as most clients ask for: a frame in which none begins or ends is not answered."""
+
+    path = "/v1/stream?words=true&idle=60"
+    answered = False
+
+
 class OfMoshi(Tongue):
     """moshi-server's path: MessagePack, a Step for each frame."""
 
@@ -75,7 +84,7 @@ class OfMoshi(Tongue):
         return int.from_bytes(message[begin : begin + width], "big") if width else first
 
 
-TONGUES: dict[str, type[Tongue]] = {"stream": OfStream, "moshi": OfMoshi}
+TONGUES: dict[str, type[Tongue]] = {"stream": OfStream, "words": OfWords, "moshi": OfMoshi}
 
 
 @dataclass
@@ -84,7 +93,7 @@ class Heard:
 
     answers: list[float] = field(default_factory=list)  # from a frame's last byte sent to its answer
     late: list[float] = field(default_factory=list)  # of each frame, after it was due
-    asked: int = 0  # frames
+    asked: int = 0  # frames that are to be answered
     failed: list[str] = field(default_factory=list)  # streams that ended, a reason each
 
 
@@ -196,13 +205,13 @@ class Crowd:
                 self._hear(max(0.0, due), heard, first // streams, clock)
             mark()
             deadline = clock() + PATIENCE
-            frames = total // streams
+            frames = total // streams if self._tongue.answered else 0
             while clock() < deadline and any(caller.answered < frames for caller in self._by_number.values()):
                 self._hear(0.05, heard, first // streams, clock)
         finally:
             if gc_was:
                 gc.enable()
-        heard.asked = asked
+        heard.asked = asked if self._tongue.answered else 0
         return heard
 
     def _send(self, number: int, clock: Callable[[], float]) -> None:

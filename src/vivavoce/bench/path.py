@@ -29,7 +29,7 @@ class Row:
     engine_ms: float  # the engine's
     clients_ms: float  # the crowd's
     cores: float  # that all three kept busy
-    asked: int  # frames
+    asked: int  # frames that are to be answered
     answered: int
     failed: list[str]  # streams that ended, a reason each
     answer: Summary | None  # from a frame's last byte sent to its answer, the engine's step included
@@ -38,7 +38,7 @@ class Row:
 
     @property
     def passed(self) -> bool:
-        """Whether every frame of every stream was answered."""
+        """Whether every frame that is to be answered was, of every stream."""
         return not self.failed and self.answered == self.asked
 
 

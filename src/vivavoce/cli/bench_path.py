@@ -25,7 +25,7 @@ def path(
     workers: Annotated[str, typer.Option(help="The server's workers, with commas between.")] = "1",
     seconds: Annotated[float, typer.Option(min=1, help="Measured, of each load.")] = 10.0,
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds of each load that are not measured.")] = 2.0,
-    dialect: Annotated[str, typer.Option(help="stream (/v1/stream), moshi, or both with a comma.")] = "stream,moshi",
+    dialect: Annotated[str, typer.Option(help="Of stream, words (without vad) and moshi.")] = "stream,moshi",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with rows.")] = False,
 ) -> int:
     """Processor time of the server for a second of a live stream, and how much later than sent a frame is answered.
