@@ -99,6 +99,17 @@ def test_what_is_wrong_is_one_line_and_a_code(
     assert "hidden" not in done.stderr and PASSWORD not in done.stderr
 
 
+def test_a_database_that_is_not_there_is_made_by_who_puts_something_into_it_and_by_nobody_else(tmp_path: Path) -> None:
+    named = ("--database", f"sqlite:///{tmp_path}/typo/people.db")
+    for verb in (("list",), ("approve", "ada@example.org"), ("key", "usage")):
+        done = run(*verb, *named, folder=tmp_path)
+        assert (done.returncode, done.stdout) == (ExitCode.FAILURE, "")
+        assert f"{tmp_path}/typo/people.db: no database of accounts is there" in done.stderr
+    assert not list(tmp_path.iterdir())
+    assert run("migrate", *named, folder=tmp_path).returncode == 0
+    assert told("list", *named, folder=tmp_path) == []
+
+
 def test_the_database_is_the_one_that_is_named_first(tmp_path: Path) -> None:
     def used(*flags: str, **variables: str) -> str:
         run("migrate", *flags, folder=tmp_path, **variables)

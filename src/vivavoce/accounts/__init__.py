@@ -17,8 +17,8 @@ KEY_PREFIX = "vv_"  # by which scanners of leaked secrets, and the gate, know a 
 ISSUER = "vivavoce"  # of tokens: such a token's session is looked up, so that it ends with the session
 
 
-def open_accounts(url: str) -> Accounts:
-    """The accounts in that database (`database.Database`). Raises UnsupportedError without the extra."""
+def open_accounts(url: str, *, make: bool = True) -> Accounts:
+    """The accounts in that database (`database.Database`). Raises UnsupportedError without the extra, DatabaseError."""
     try:
         from .accounts import Accounts
     except ModuleNotFoundError as error:
@@ -26,4 +26,4 @@ def open_accounts(url: str) -> Accounts:
         raise UnsupportedError(
             f"accounts need the extra accounts (pip install 'vivavoce[accounts]'): {missing}"
         ) from None
-    return Accounts(url)
+    return Accounts(url, make=make)

@@ -16,9 +16,9 @@ from .sessions import Sessions
 class Accounts:
     """People, sessions, keys and the ledger of one database (`database.Database`). Raises DatabaseError."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str, clock: Callable[[], float] = time.time, *, make: bool = True) -> None:
         self.clock = clock
-        self.database = Database(url)
+        self.database = Database(url, make=make)
         self.people = People(self.database, clock)
         self.sessions = Sessions(self.database, clock)
         self.keys = Keys(self.database, clock)

@@ -31,11 +31,14 @@ CONNECTIONS = 5  # of a process to PostgreSQL; five more when all are taken
 class Database:
     """`sqlite`, `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`. Raises DatabaseError for another URL.
 
-    A file that does not exist is made, for its owner's eyes only.
+    A file that does not exist is made, for its owner's eyes only; or, unless told to `make` it, another DatabaseError.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, make: bool = True) -> None:
         self.url = _url(url)
+        file = self.url.database if self.url.get_backend_name() == "sqlite" else None
+        if file and not make and not Path(file).exists():
+            raise DatabaseError(f"{file}: no database of accounts is there; vivavoce accounts migrate makes one")
         self.engine = _sqlite(self.url) if self.url.get_backend_name() == "sqlite" else _postgresql(self.url)
 
     @contextmanager

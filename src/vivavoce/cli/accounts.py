@@ -52,7 +52,7 @@ def serve(*, config: CONFIG = None, flags: dict[str, Any]) -> int:
 @app.command()
 def migrate(database: DATABASE = None, json: JSON = False) -> None:
     """Bring the database's tables up to date; a server does the same when it starts."""
-    with opened(database, migrate=False) as accounts:
+    with opened(database, migrate=False, make=True) as accounts:
         before, after = accounts.database.migrate()
     say(json, {"before": before, "after": after}, f"schema {after}" + ("" if before == after else ", updated"))
 
@@ -70,7 +70,7 @@ def create(
     from vivavoce.accounts.people import Status
 
     status = Status.PENDING if pending else Status.APPROVED
-    with opened(database) as accounts:
+    with opened(database, make=True) as accounts:
         account = accounts.people.create(email, _password(), name, status, "admin" if admin else "user")
     say(json, _told(account), f"{account.id}  {account.email}  {account.status}")
 

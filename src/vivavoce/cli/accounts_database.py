@@ -24,11 +24,14 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @contextmanager
-def opened(database: str | None, migrate: bool = True) -> Iterator[Accounts]:
-    """The accounts of the database that was named, or of the settings; its schema up to date."""
+def opened(database: str | None, *, migrate: bool = True, make: bool = False) -> Iterator[Accounts]:
+    """The accounts of the database that was named, or of the settings; its schema up to date.
+
+    One that is not there is made only for who is to `make` it: of all others the name is wrong.
+    """
     from vivavoce.accounts import open_accounts
 
-    accounts = open_accounts(database or _of_settings())
+    accounts = open_accounts(database or _of_settings(), make=make)
     try:
         if migrate:
             accounts.database.migrate()
