@@ -100,7 +100,7 @@ def test_a_server_and_its_refusals(url: str, tmp_path: Path, capsys: pytest.Capt
         (["--ramp", "--streams", "1,2"], ExitCode.USAGE, "--ramp begins with one number"),
         (["--json", "--csv"], ExitCode.USAGE, "exclude each other"),
         (["--url", "ws://h", "--model", "x"], ExitCode.USAGE, "--model and --dtype are for a model in this process"),
-        (["--url", "ws://127.0.0.1:9"], ExitCode.FAILURE, "Connect call failed"),
+        (["--url", "ws://127.0.0.1:9"], ExitCode.FAILURE, "connection refused: nothing listens there"),
         (["--text", "@missing", "--url", "ws://127.0.0.1:9"], ExitCode.FAILURE, "missing: cannot be read"),
     ],
 )

@@ -196,7 +196,7 @@ def test_q_ends_it_on_a_terminal() -> None:
     [
         (["--input", "missing.wav"], ExitCode.FILE_NOT_FOUND, "missing.wav: no such file"),
         (["--local", "--url", "ws://h"], ExitCode.USAGE, "--local is without"),
-        (["--url", "ws://127.0.0.1:9"], ExitCode.FAILURE, "Connect call failed"),
+        (["--url", "ws://127.0.0.1:9"], ExitCode.FAILURE, "connection refused: nothing listens there"),
         (["--url", "ws://h", "--model", "x"], ExitCode.USAGE, "--model is for"),
     ],
 )

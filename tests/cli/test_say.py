@@ -212,7 +212,7 @@ def test_a_server_says_it_too(url: str, here: Utterance, tmp_path: Path, capsys:
     refusals: list[tuple[list[str], int, str]] = [
         (["--url", url, "--key", "wrong"], ExitCode.FAILURE, "no valid key"),
         ([*server, "--model", "x"], ExitCode.USAGE, "--model and --voices are for a model in this process"),
-        (["--url", "ws://127.0.0.1:9"], ExitCode.FAILURE, "Connect call failed"),
+        (["--url", "ws://127.0.0.1:9"], ExitCode.FAILURE, "connection refused: nothing listens there"),
         (["--url", f"{url}/nowhere", "--key", KEY], ExitCode.FAILURE, "no stream is at this path; there are /api/tts"),
     ]
     for arguments, code, message in refusals:
