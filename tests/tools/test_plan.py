@@ -17,8 +17,8 @@ from vivavoce.engine import SttEngine
 from vivavoce.engine.gpu.budget import Budget
 from vivavoce.engine.kernels.packing import Format
 from vivavoce.engine.kernels.rings import Rings
-from vivavoce.tools import cards, plan
-from vivavoce.tools.measured import STEPS
+from vivavoce.tools import cards, machine, plan
+from vivavoce.tools.measured import NARROW, WIDE, like
 
 from .conftest import Ran, Run
 
@@ -121,11 +121,17 @@ def test_what_cannot_be_planned(run: Run, arguments: list[str], code: ExitCode, 
     assert said in ran.err
 
 
-def test_this_processor_by_what_was_measured_elsewhere(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("sets", "slots"), [(("AVX2", "AVX-512", "AVX-512 VNNI"), 13), (("AVX2",), 5), (("NEON",), 13)]
+)
+def test_this_processor_by_what_was_measured_on_the_likest(
+    run: Run, monkeypatch: pytest.MonkeyPatch, sets: tuple[str, ...], slots: int
+) -> None:
+    monkeypatch.setattr(plan.machine, "processor", lambda: machine.Processor("some processor", 2, sets))
     made = told(run("plan", "--cpu", "--json"))
     assert made["limit"] in ("step", "memory")
-    assert made["steps"]["where"].startswith("2 cores")
-    assert told(run("plan", "--cpu", "--model", SMALL, "--dtype", "int8", "--json"))["steps"]["slots"] == 13
+    assert made["steps"]["where"] == like(sets).name
+    assert told(run("plan", "--cpu", "--model", SMALL, "--dtype", "int8", "--json"))["steps"]["slots"] == slots
 
 
 def test_steps_are_measured_here(run: Run) -> None:
@@ -135,17 +141,34 @@ def test_steps_are_measured_here(run: Run) -> None:
     assert run("plan", "--cpu", "--model", LARGE).out.count("not measured") == 1
 
 
+def table(text: str, beginning: str) -> dict[tuple[str, int], float]:
+    """Milliseconds of a median by the first cell and the number of streams, of a table whose heading begins so."""
+    heading, _, *rows = re.search(rf"^\| {beginning} \|.*(?:\n\|.*)+", text, re.MULTILINE)[0].splitlines()  # type: ignore[index]
+    counts = heading.removesuffix(" streams |").split(" | ")[1:]
+    cells = ([cell.strip() for cell in row.strip("|").split("|")] for row in rows)
+    return {
+        (shape, int(count)): float(cell.split(" / ")[0])
+        for shape, *medians in cells
+        for count, cell in zip(counts, medians, strict=True)
+        if " / " in cell
+    }
+
+
 def test_the_measured_figures_are_those_of_the_results() -> None:
     text = RESULTS.read_text()
-    [heading] = re.findall(r"^\| shape, dtype \| (.*) streams \|$", text, re.MULTILINE)
-    packed = [int(count) for count in heading.split(" | ")]
-    for (shape, dtype), (threads, milliseconds) in STEPS.items():
+    wide = table(text, "shape, dtype")
+    for (shape, dtype), (threads, milliseconds) in WIDE.steps.items():
         for batch, taken in milliseconds.items():
             if dtype.startswith("int"):
-                [row] = re.findall(rf"^\| {shape}, {dtype} \| (.*) \|$", text, re.MULTILINE)
-                assert row.split(" | ")[packed.index(batch)].startswith(f"{taken} / "), (shape, dtype, batch)
+                assert wide[f"{shape}, {dtype}", batch] == taken
             else:
                 assert f"| {shape}, {dtype}, {threads} | {batch} | {taken} ms |" in text, (shape, dtype, batch)
+    narrow = {
+        (f"{shape}, {dtype}", batch): taken
+        for (shape, dtype), (_, milliseconds) in NARROW.steps.items()
+        for batch, taken in milliseconds.items()
+    }
+    assert narrow == table(text, "shape, dtype, AVX2")
 
 
 @pytest.mark.parametrize("name", list(cards.CARDS))

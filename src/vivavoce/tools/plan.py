@@ -30,7 +30,7 @@ from vivavoce.settings.paths import cached
 from . import machine
 from .fork_plan import ForkPlan, fork_plan
 from .gpus import Gpu
-from .measured import BUDGET, MACHINE, STEPS
+from .measured import BUDGET, like
 
 MIB = 1 << 20
 MOST = 4096  # slots, of the setting
@@ -168,9 +168,10 @@ def on_cpu(model: SttModel, source: str | None, dtype: str | None = None) -> Pla
     free = machine.memory().available
     slot = cpu_slot_bytes(model, name)
     memory = (Kept(name, slot, max(0, (free - loaded) // slot)),)
-    steps = STEPS.get((shape or "", name))
-    measured = None if steps is None else Steps.of(MACHINE, *steps)
     here = machine.processor()
+    known = like(here.sets)
+    steps = known.steps.get((shape or "", name))
+    measured = None if steps is None else Steps.of(known.name, *steps)
     return Plan(model.config.name, f"{here.name}, {here.cores} cores", name, free, loaded, memory, None, measured)
 
 
