@@ -255,6 +255,7 @@ def test_a_worker_that_dies_or_stands_still_is_begun_again_and_the_others_caller
             before = pids_of_ready(running)
             victim = running.get("/api/status").json()["workers"][0]
             counted = metric(running, 'asr_connect{handler="all"}')
+            ends = running.text.count("its streams are lost")
             os.kill(victim["pid"], how)
             rests = await asyncio.gather(*map(finish, both), return_exceptions=True)
             [lost] = [number for number, told in enumerate(rests) if isinstance(told, ConnectionClosed)]
@@ -262,6 +263,7 @@ def test_a_worker_that_dies_or_stands_still_is_begun_again_and_the_others_caller
             told = rests[1 - lost]
             assert isinstance(told, list) and words(heard[1 - lost] + told) == said
             await both[1 - lost].close()
+            await until(lambda: running.text.count("its streams are lost") > ends)  # nobody is sent to it any more
             with pytest.raises((InvalidStatus, ConnectionClosed)):  # its client is told, and begins afresh
                 async with talk(running, f"&resume=true&session={sessions[lost]}&seq=0") as again:
                     await again.recv()
