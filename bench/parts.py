@@ -39,12 +39,7 @@ PARTS = (
     "narrow convolutions",
     "choice of codes",
 )
-PRECISIONS = {
-    "float32": (Format.FLOAT32, Format.FLOAT32),
-    "bfloat16": (Format.BFLOAT16, Format.BFLOAT16),
-    "int8": (Format.INT8, Format.INT8),
-    "int4": (Format.INT4, Format.INT4),
-}
+FORMATS = {kind.name.lower(): kind for kind in Format}
 STEPS = 9
 FULL = 10_000  # a position beyond any context
 
@@ -75,7 +70,7 @@ class Clocked:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", default="stt-1b", choices=sorted(SHAPES))
-    parser.add_argument("--dtype", default="int8", choices=PRECISIONS)
+    parser.add_argument("--dtype", default="int8", choices=FORMATS)
     parser.add_argument("--codec", default="int8", choices=["float32", "bfloat16", "int8"])
     parser.add_argument("--batch", default="1,8,16")
     parser.add_argument("--threads", type=int, default=2)
@@ -91,8 +86,8 @@ def main() -> None:
         parser.error(f"no {isa} here, but {', '.join(clocked.library.isas)}")
     print(f"kernels  {isa}", flush=True)
     how = max(batches), 1
-    codec = NativeEncoder(clocked.library, mimi, *how, Precision(*PRECISIONS[asked.codec]), asked.threads, isa)
-    native = NativeLm(clocked.library, lm, *how, Precision(*PRECISIONS[asked.dtype]), asked.threads, isa)
+    codec = NativeEncoder(clocked.library, mimi, *how, Precision.all(FORMATS[asked.codec]), asked.threads, isa)
+    native = NativeLm(clocked.library, lm, *how, Precision.all(FORMATS[asked.dtype]), asked.threads, isa)
     fill(*native.heard, *codec._memory.rings.tensors)
     for batch in batches:
         for what, step in (

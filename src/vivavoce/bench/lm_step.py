@@ -31,10 +31,7 @@ __all__ = ["FORMATS", "STT_SHAPES", "LmRow", "compare_lm"]
 Step = Callable[[], object]
 FORMATS = {
     "pytorch": None,  # in the model's dtype
-    "float32": Precision(Format.FLOAT32, Format.FLOAT32),
-    "bfloat16": Precision(Format.BFLOAT16, Format.BFLOAT16),
-    "int8": Precision(Format.INT8, Format.INT8),
-    "int4": Precision(Format.INT4, Format.INT4),
+    **{kind.name.lower(): Precision.all(kind) for kind in Format},
 }
 STREAMS = 8  # whose logits are compared
 PEERS = {"moshi float32": torch.float32, "moshi bfloat16": torch.bfloat16}

@@ -114,7 +114,7 @@ def fastest_encoder(mimi: Mimi, slots: int, frames: int, format: Format = Format
     if kernels is None:
         return PlainEncoder(mimi, slots, frames)
     threads = _threads(mimi.encoder, mimi.encoder_transformer, mimi.quantizer)
-    return NativeEncoder(kernels, mimi, slots, frames, Precision(format, format), threads)
+    return NativeEncoder(kernels, mimi, slots, frames, Precision.all(format), threads)
 
 
 def fastest_decoder(mimi: Mimi, slots: int, frames: int) -> Decoder:

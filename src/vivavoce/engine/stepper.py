@@ -80,7 +80,7 @@ def fastest(lm: Lm, slots: int, frames: int, *, packed: str | None = None) -> St
 
 def precision_of(packed: str | None) -> Precision | None:
     """Of weights that are packed so, "int8" or "int4"; None is the model's own."""
-    return Precision(*[Format[packed.upper()]] * 2) if packed else None
+    return Precision.all(Format[packed.upper()]) if packed else None
 
 
 def must_not_be(packed: str | None) -> None:

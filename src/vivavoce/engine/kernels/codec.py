@@ -43,7 +43,7 @@ class _NativeHalf(ABC):
         isa: str | None = None,
     ) -> None:
         assert can_code(mimi), "the kernels know codecs in fp32 on the CPU"
-        precision = precision or Precision(Format.FLOAT32, Format.FLOAT32)
+        precision = precision or Precision.all(Format.FLOAT32)
         self._library, self._mimi, self._config, self._frames = library, mimi, mimi.config, frames
         self._isa = library.isas[isa] if isa else next(iter(library.isas.values()))
         self._weights = Weights(library, mimi, precision.weights)

@@ -30,7 +30,12 @@ class Precision:
     @classmethod
     def of(cls, dtype: torch.dtype) -> Precision:
         """As the model has it."""
-        return cls(*[Format.FLOAT32 if dtype == torch.float32 else Format.BFLOAT16] * 2)
+        return cls.all(Format.FLOAT32 if dtype == torch.float32 else Format.BFLOAT16)
+
+    @classmethod
+    def all(cls, format: Format) -> Precision:
+        """Weights and ring alike."""
+        return cls(format, format)
 
 
 class LmWeights:
