@@ -133,12 +133,13 @@ static inline Inputs packed_row(int format, const float* x, int count, uint8_t* 
 constexpr int32_t LOWER = 0x0F0F0F0F;
 
 // Two rows of bytes times blocks of unsigned halves, 8 a step; left as integers.
-template <int NB> static inline void halves_tile(const Lines& w, int block, const Inputs& x, float* out) {
+template <int NB> static inline void halves_tile(const Lines& w, int block, const Inputs& x, Ahead ahead, float* out) {
     Ints sums[2][NB][PARTS] = {};
     const uint8_t* line = w.data + block * w.block;
     for (int k = 0; k < w.steps;) {
         Ints few[2][NB][PARTS] = {};
         for (const int end = w.steps - k < TOGETHER ? w.steps : k + TOGETHER; k < end; k++, line += w.step) {
+            ahead.ask();
             int32_t input[2][2];
             for (int m = 0; m < 2; m++) __builtin_memcpy(input[m], x.data + m * x.stride + k * 8, 8);
 #pragma GCC unroll 8
@@ -161,13 +162,24 @@ template <int NB> static inline void halves_tile(const Lines& w, int block, cons
             for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, sums[m][b][p]);
 }
 
+// What to ask for while blocks that are read in the order of the memory are multiplied.
+static inline Ahead ahead_of([[maybe_unused]] const Lines& w, [[maybe_unused]] int block, [[maybe_unused]] int blocks) {
+#if defined(__AMX_TILE__)
+    constexpr int FAR = 4096;
+    return {w.data + block * w.block + FAR, blocks * LINE, blocks};
+#else
+    return {};
+#endif
+}
+
 // One row times blocks of keys or of values; of INT8 and INT4, in units of x's unit and the ring's scales.
 template <int NB>
 static inline void ring_tile(int format, const Lines& w, int block, const Inputs& x, float* out) {
-    if (format == FLOAT32) return plain_tile<Float32, 1, NB>(w, block, x, 0, {}, out);
-    if (format == BFLOAT16) return plain_tile<Bfloat16, 1, NB>(w, block, x, 0, {}, out);
+    const Ahead ahead = ahead_of(w, block, NB);
+    if (format == FLOAT32) return plain_tile<Float32, 1, NB>(w, block, x, 0, ahead, out);
+    if (format == BFLOAT16) return plain_tile<Bfloat16, 1, NB>(w, block, x, 0, ahead, out);
     alignas(64) float both[2 * NB * CHANNELS];
-    format == INT4 ? halves_tile<NB>(w, block, x, both) : plain_tile<Int8, 2, NB>(w, block, x, 0, {}, both);
+    format == INT4 ? halves_tile<NB>(w, block, x, ahead, both) : plain_tile<Int8, 2, NB>(w, block, x, 0, ahead, both);
     const int32_t offset = format == INT4 ? 0 : 128;
     const Ints high = all(offset * (int32_t)x.sums[0]), low = all(offset * (int32_t)x.sums[1]);
     for (int i = 0; i < NB * CHANNELS; i += LANES) {
@@ -176,8 +188,8 @@ static inline void ring_tile(int format, const Lines& w, int block, const Inputs
     }
 }
 
-// Tiles of TO blocks: of keys one, of values all of a step, so that lines are read in the order of the memory. A processor
-// sees that coming and is faster at it than when asked for lines ahead.
+// Tiles of TO blocks: of keys one, of values all of a step, so that lines are read in the order of the memory. AMD's
+// processors see that coming and are faster at it than when asked for lines ahead; those that have AMX are slower.
 template <int TO> static inline void ring_product(int format, const Lines& w, int from, int to, const Inputs& x, float* out) {
     for (; to - from >= TO; from += TO, out += TO * CHANNELS) ring_tile<TO>(format, w, from, x, out);
     if constexpr (TO > BLOCKS)

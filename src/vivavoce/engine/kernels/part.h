@@ -64,7 +64,8 @@ struct Part {
 
     void store_into(float* to, int stride, const Matrix& w, const Inputs& x) const {
         multiply(w, x, 1, [=](int row, int block, int blocks, const float* values) {
-            __builtin_memcpy(to + (int64_t)row * stride + block * CHANNELS, values, (size_t)blocks * LINE);
+            float* first = to + (int64_t)row * stride + block * CHANNELS;
+            for (int i = 0; i < blocks * CHANNELS; i += LANES) store(first + i, load<Floats>(values + i));
         });
     }
 

@@ -39,6 +39,11 @@ template <int Count, int From = 0, class Do> static inline void each(Do what) {
     if constexpr (From + 1 < Count) each<Count, From + 1>(what);
 }
 
+// Asks for lines into cache 3 (the first) or 2.
+template <int Count, int Cache> static inline void ask_for(const uint8_t* line) {
+    for (int i = 0; i < Count; i++) __builtin_prefetch(line + i * LINE, 0, Cache);
+}
+
 template <int Format, int C, int A, int B> static inline void add_tile() {
     if constexpr (Format == BFLOAT16)
         add_bfloat16<C, A, B>();
@@ -46,38 +51,48 @@ template <int Format, int C, int A, int B> static inline void add_tile() {
         add_signed_unsigned<C, A, B>();
 }
 
-// out[Count][16][16] = 16 rows from each of `rows` on, times one block; bytes are left as integers.
-template <int Format, int Count>
-static void tiles_of_lines(const Lines& w, int block, const Inputs& x, const int (&rows)[SUMS], Ahead ahead, float* out) {
-    const uint8_t *line = w.data + block * w.block, *from[Count];
-    for (int i = 0; i < Count; i++) from[i] = x.data + rows[i] * x.stride;
-    each<Count>([](auto i) { zero_tile<i.value>(); });
+// out[R][16][B * 16] = 16 rows from each of `rows` on, times B blocks; bytes are left as integers. Several blocks share the
+// loads of the inputs, and the processor, which sees as many streams of lines coming, reads them faster than one. They are
+// asked for into the first cache where `ask` says so: from the second one a tile waits for its lines.
+template <int Format, int R, int B>
+static void tiles_of_lines(const Lines& w, int block, const Inputs& x, const int (&rows)[SUMS], bool ask, float* out) {
+    const uint8_t *line = w.data + block * w.block, *from[R];
+    for (int r = 0; r < R; r++) from[r] = x.data + rows[r] * x.stride;
+    each<R * B>([](auto sum) { zero_tile<sum.value>(); });
     for (int k = 0; k < w.steps / TILE_ROWS; k++, line += TILE) {
-        ahead.ask();
-        load_tile<WEIGHTS>(line, LINE);
-        each<Count>([&](auto i) {
-            load_tile<INPUTS>(from[i.value], x.stride);
-            add_tile<Format, i.value, INPUTS, WEIGHTS>();
-            from[i.value] += LINE;
+        each<B>([&](auto b) {
+            const uint8_t* at = line + b.value * w.block;
+            if (ask) ask_for<TILE_ROWS, 3>(at + TILE);
+            load_tile<WEIGHTS>(at, LINE);
+            each<R>([&](auto r) {
+                if (R > 1 || b.value == 0) load_tile<INPUTS>(from[r.value] + k * LINE, x.stride);
+                add_tile<Format, r.value * B + b.value, INPUTS, WEIGHTS>();
+            });
         });
     }
-    if (w.steps % TILE_ROWS) {
-        load_tile<LAST_WEIGHTS>(line, LINE);
-        each<Count>([&](auto i) {
-            load_tile<LAST_INPUTS>(from[i.value], x.stride);
-            add_tile<Format, i.value, LAST_INPUTS, LAST_WEIGHTS>();
+    if (w.steps % TILE_ROWS)
+        each<B>([&](auto b) {
+            load_tile<LAST_WEIGHTS>(line + b.value * w.block, LINE);
+            each<R>([&](auto r) {
+                load_tile<LAST_INPUTS>(from[r.value] + w.steps / TILE_ROWS * LINE, x.stride);
+                add_tile<Format, r.value * B + b.value, LAST_INPUTS, LAST_WEIGHTS>();
+            });
         });
-    }
-    each<Count>([&](auto i) { store_tile<i.value>(out + i.value * TILE_ROWS * CHANNELS, LINE); });
+    each<R * B>([&](auto sum) {
+        store_tile<sum.value>(out + (sum.value / B * TILE_ROWS * B + sum.value % B) * CHANNELS, B * LINE);
+    });
 }
 
 template <int Format>
-static void tiles_of(int count, const Lines& w, int block, const Inputs& x, const int (&rows)[SUMS], Ahead ahead, float* out) {
-    switch (count) {
-        case 4: return tiles_of_lines<Format, 4>(w, block, x, rows, ahead, out);
-        case 3: return tiles_of_lines<Format, 3>(w, block, x, rows, ahead, out);
-        case 2: return tiles_of_lines<Format, 2>(w, block, x, rows, ahead, out);
-        default: return tiles_of_lines<Format, 1>(w, block, x, rows, ahead, out);
+static void tiles_of(int count, int blocks, const Lines& w, int block, const Inputs& x, const int (&rows)[SUMS], bool ask,
+                     float* out) {
+    switch (count * SUMS + blocks) {
+        case 4 * SUMS + 1: return tiles_of_lines<Format, 4, 1>(w, block, x, rows, ask, out);
+        case 3 * SUMS + 1: return tiles_of_lines<Format, 3, 1>(w, block, x, rows, ask, out);
+        case 2 * SUMS + 2: return tiles_of_lines<Format, 2, 2>(w, block, x, rows, ask, out);
+        case 2 * SUMS + 1: return tiles_of_lines<Format, 2, 1>(w, block, x, rows, ask, out);
+        case 1 * SUMS + 4: return tiles_of_lines<Format, 1, 4>(w, block, x, rows, ask, out);
+        default: return tiles_of_lines<Format, 1, 1>(w, block, x, rows, ask, out);
     }
 }
 
@@ -93,42 +108,45 @@ static inline void widen_group(const uint8_t* line, uint8_t* out) {
     }
 }
 
-// out[rows][16] = up to 16 rows from `row` on, times one block of INT4. While a group is multiplied, the one behind it is
-// widened and the one before it is added up: neither waits for the other.
-static void tiles_of_groups(const Lines& w, const float* scales, int block, const Inputs& x, int row, int rows, Ahead ahead,
+// out[rows][16] = up to 16 rows from `row` on, times one block of INT4. While a group is multiplied, the second one behind it
+// is widened, the one before it is stored and the one before that added up: a tile that is loaded where vectors have just
+// been stored waits for them, and vectors for a tile. All four in turn for every group, so that lines are asked for evenly.
+static void tiles_of_groups(const Lines& w, const float* scales, int block, const Inputs& x, int row, int rows, bool ask,
                             float* out) {
+    constexpr int BYTES = GROUP_LINES * LINE, FAR = 32;  // groups
     const int groups = w.steps / GROUP_LINES;
     const uint8_t *line = w.data + block * w.block, *from = x.data + row * x.stride;
-    const auto scale_of = [=](int group, int p) {
-        return load<Floats>(scales + ((int64_t)block * (groups + 1) + group) * CHANNELS + p * LANES);
-    };
-    alignas(64) uint8_t weights[2][TILE];
-    alignas(64) int32_t sums[2][TILE_ROWS * CHANNELS];
+    const float* scale = scales + (int64_t)block * (groups + 1) * CHANNELS;
+    const auto scale_of = [=](int group, int p) { return load<Floats>(scale + group * CHANNELS + p * LANES); };
+    alignas(64) uint8_t weights[SUMS][TILE];
+    alignas(64) int32_t sums[SUMS][TILE_ROWS * CHANNELS];
     Floats totals[TILE_ROWS][PARTS];  // in registers, as these loops are unrolled
 #pragma GCC unroll 16
     for (int m = 0; m < TILE_ROWS; m++)
         for (int p = 0; p < PARTS; p++) totals[m][p] = scale_of(groups, p);
-    widen_group(line, weights[0]);
-    for (int g = 0; g <= groups; g++) {
-        if (g < groups) {
-            zero_tile<0>();
-            load_tile<WEIGHTS>(weights[g % 2], LINE);
-            load_tile<INPUTS>(from + g * GROUP, x.stride);
-            add_unsigned_signed<0, INPUTS, WEIGHTS>();
-            store_tile<0>(sums[g % 2], LINE);
-            ahead.ask();
-            if (ahead.lines) __builtin_prefetch(scales + ((int64_t)(block + 1) * (groups + 1) + g) * CHANNELS, 0, 2);
-        }
-        if (g + 1 < groups) widen_group(line += GROUP_LINES * LINE, weights[(g + 1) % 2]);
-        if (g == 0) continue;
-        const int32_t* sum = sums[(g - 1) % 2];
+    for (int g = 0; g < 2 && g < groups; g++) widen_group(line + g * BYTES, weights[g]);
+    for (int begin = 0; begin < groups + 2; begin += SUMS)
+        each<SUMS>([&](auto i) {
+            constexpr int before = (i.value + SUMS - 1) % SUMS, earlier = (i.value + 2) % SUMS;
+            const int g = begin + i.value;
+            if (g < groups) {
+                if (ask) ask_for<GROUP_LINES, 2>(line + (g + FAR) * BYTES);
+                if (ask) ask_for<1, 2>((const uint8_t*)(scale + (g + FAR) * CHANNELS));
+                zero_tile<i.value>();
+                load_tile<WEIGHTS>(weights[i.value], LINE);
+                load_tile<INPUTS>(from + g * GROUP, x.stride);
+                add_unsigned_signed<i.value, INPUTS, WEIGHTS>();
+            }
+            if (g + 2 < groups) widen_group(line + (g + 2) * BYTES, weights[earlier]);
+            if (g >= 1 && g <= groups) store_tile<before>(sums[before], LINE);
+            if (g < 2 || g >= groups + 2) return;
 #pragma GCC unroll 16
-        for (int m = 0; m < TILE_ROWS; m++) {
-            if (m >= rows) break;
-            for (int p = 0; p < PARTS; p++)
-                totals[m][p] += converted(load<Ints>(sum + m * CHANNELS + p * LANES)) * scale_of(g - 1, p);
-        }
-    }
+            for (int m = 0; m < TILE_ROWS; m++) {
+                if (m >= rows) break;
+                for (int p = 0; p < PARTS; p++)
+                    totals[m][p] += converted(load<Ints>(sums[earlier] + m * CHANNELS + p * LANES)) * scale_of(g - 2, p);
+            }
+        });
 #pragma GCC unroll 16
     for (int m = 0; m < TILE_ROWS; m++) {
         if (m >= rows) break;
@@ -144,28 +162,29 @@ static void tiled_product(const Matrix& w, const Inputs& x, int rows, int from, 
     const bool halves = w.format == INT4;
     const int steps = w.inputs / inputs_of_a_step(w.format), tall = rows < TILE_ROWS ? rows : TILE_ROWS;
     const int most = (halves ? 1 : SUMS) * TILE_ROWS, passes = (rows + most - 1) / most;
-    const int of_a_tile = halves ? GROUP_LINES : TILE_ROWS, each = (of_a_tile + passes - 1) / passes;
     const Lines lines = {w.data, (int64_t)steps * LINE, LINE, steps};
     const Configured tiles(tall, halves ? 0 : steps % TILE_ROWS);
     alignas(64) float out[SUMS * TILE_ROWS * CHANNELS];
-    for (int block = from; block < to; block++)
+    for (int block = from, blocks; block < to; block += blocks) {
+        const int many = halves || rows > 2 * TILE_ROWS ? 1 : rows > TILE_ROWS ? 2 : SUMS;
+        blocks = to - block >= many ? many : 1;
         for (int pass = 0, heard = 0; pass < passes; pass++) {
             int begin[SUMS], count = 0;
             for (int row = heard; row < rows && row < heard + most; row += TILE_ROWS)
                 begin[count++] = row + tall < rows ? row : rows - tall;
-            // All passes together ask for the lines of the next block, so that these come while all of them multiply.
-            const Ahead ahead = {lines.data + (block + 1) * lines.block + (int64_t)each * pass * (steps / of_a_tile) * LINE,
-                                 each * LINE, block + 1 < to && each * pass < of_a_tile ? each : 0};
+            const bool ask = pass == 0;  // later ones find the lines in the cache
             if (w.format == INT4)
-                tiles_of_groups(lines, w.scales, block, x, begin[0], tall, ahead, out);
+                tiles_of_groups(lines, w.scales, block, x, begin[0], tall, ask, out);
             else if (w.format == INT8)
-                tiles_of<INT8>(count, lines, block, x, begin, ahead, out);
+                tiles_of<INT8>(count, blocks, lines, block, x, begin, ask, out);
             else
-                tiles_of<BFLOAT16>(count, lines, block, x, begin, ahead, out);
+                tiles_of<BFLOAT16>(count, blocks, lines, block, x, begin, ask, out);
             for (int i = 0; i < count; i++) {
-                float* values = out + i * TILE_ROWS * CHANNELS;
-                if (w.format == INT8) scale_bytes(values, tall, 1, w.scales, block, x, begin[i]);
-                for (; heard < begin[i] + tall; heard++) sink(heard, block, 1, values + (heard - begin[i]) * CHANNELS);
+                float* values = out + i * TILE_ROWS * blocks * CHANNELS;
+                if (w.format == INT8) scale_bytes(values, tall, blocks, w.scales, block, x, begin[i]);
+                for (; heard < begin[i] + tall; heard++)
+                    sink(heard, block, blocks, values + (heard - begin[i]) * blocks * CHANNELS);
             }
         }
+    }
 }
