@@ -241,7 +241,7 @@ def test_tokens_are_chosen_as_pytorch_chooses_them() -> None:
     logits[1, 7] = logits[1, 1050] = 20
     temperature = torch.tensor([0.0, 0.0, 0.7, 1.3])
     seed, step = torch.tensor([1, 2, 2**40 + 5, 7]), torch.tensor([0, 5, 123_456, 7_560_000])
-    expected = sampling.choose(logits[:, :1090], temperature, seed, step)
+    expected = sampling.choose(logits[:, :1090], sampling.Draws(temperature, seed, step))
     nothing = torch.zeros(1, 1090), torch.full((4,), -1, dtype=torch.int32), torch.zeros(1090, dtype=torch.int8)
     given_them = (part.to(DEVICE) for part in (temperature, seed, step, *nothing))
     token, logprob = choose(logits.to(DEVICE), 1090, *given_them)
@@ -260,8 +260,8 @@ def test_tokens_that_are_wanted_are_chosen_as_pytorch_chooses_them() -> None:
     row = torch.tensor([-1, 0, 1, 2], dtype=torch.int32).repeat(6)
     has = (row >= 0).nonzero()[:, 0]
     wanted = sampling.Wanted(has, bonus[row[has]], kinds)
-    expected = sampling.choose(logits[:, :1090], temperature, seed, step, wanted=wanted)
-    without, _ = sampling.choose(logits[:, :1090], temperature, seed, step)
+    expected = sampling.choose(logits[:, :1090], sampling.Draws(temperature, seed, step), wanted)
+    without, _ = sampling.choose(logits[:, :1090], sampling.Draws(temperature, seed, step))
     assert {int(kinds[token]) for token in without[has]} == {0, 1, 2}
     given_them = (part.to(DEVICE) for part in (temperature, seed, step, bonus, row, kinds))
     token, logprob = choose(logits.to(DEVICE), 1090, *given_them)

@@ -20,6 +20,7 @@ from vivavoce.audio import load
 from vivavoce.checkpoints import load_stt
 from vivavoce.core import FRAME_SIZE
 from vivavoce.engine import SttEngine
+from vivavoce.engine.answer import Answer
 from vivavoce.engine.kernels import build, library
 from vivavoce.engine.kernels.library import Library
 from vivavoce.engine.kernels.lm import NativeLm, Precision, can_step
@@ -94,6 +95,26 @@ def test_the_error_of_every_precision_is_known(kernels: Library, precision: Prec
             logits, _ = plain.hear(*call)
         for native in natives:
             assert error(native.hear(*call)[0], logits) < ERRORS[precision]
+
+
+@given(config=shapes(), slots=st.integers(1, 9), seed=st.integers(0, 9), equal=st.booleans())
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_an_answer_is_what_pytorch_makes_of_the_same_logits(
+    kernels: Library, config: LmConfig, slots: int, seed: int, equal: bool
+) -> None:
+    """Of equal logits, the first token; no logits, no pauses."""
+    lm = model(config, seed)
+    if equal:
+        lm.text_head.weight.data.zero_()
+    for isa in kernels.isas:
+        native, again = (NativeLm(kernels, lm, slots, FRAMES, isa=isa) for _ in range(2))
+        for call in some_calls(config, slots, 5, seed):
+            answer, expected = native.answer(*call), Answer.of(*again.hear(*call))
+            assert torch.equal(answer.logits, expected.logits)
+            assert torch.equal(answer.token, expected.token)
+            for told, made in ((answer.norm, expected.norm), (answer.pauses, expected.pauses)):
+                torch.testing.assert_close(told, made)
+            assert torch.equal(answer.logprob, answer.logits.amax(-1) - answer.norm)
 
 
 @given(config=shapes(), precision=st.sampled_from(list(ERRORS)), slots=st.integers(1, 9), seed=st.integers(0, 9))
@@ -301,7 +322,7 @@ def test_flags_that_a_compiler_does_not_know_cost_an_instruction_set_and_what_it
         build.build(tmp_path / "none")
     monkeypatch.setenv("REFUSED", "none")
     known = Library(build.build(tmp_path / "some")).isas
-    assert known and set(known) <= {"avx2", "plain"}
+    assert known and set(known) <= {"avx_vnni", "avx2", "plain"}
 
 
 def test_models_that_the_kernels_do_not_know_are_stepped_by_pytorch() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vivavoce.core import TEXT_BOUNDARY, TEXT_PAD
 from vivavoce.engine.terms import BEGINS, GOES_ON, MOST_TIMES, SILENT, Guide, Place, Term, Terms, kinds_of
-from vivavoce.nn.sampling import Wanted, choose
+from vivavoce.nn.sampling import Draws, Wanted, choose
 
 from .conftest import PIECES, TERMS
 from .test_laws import EngineOf, alone, laws, sound
@@ -111,7 +111,7 @@ def test_what_was_followed_and_not_kept_was_never_heard(terms: list[Term], said:
 def chosen(logits: torch.Tensor, bonus: torch.Tensor | None, temperature: float) -> tuple[list[int], list[float]]:
     rows = torch.arange(len(logits))
     wanted = None if bonus is None else Wanted(rows, bonus, torch.from_numpy(KINDS))
-    token, logprob = choose(logits, torch.full((len(logits),), temperature), rows, rows, wanted=wanted)
+    token, logprob = choose(logits, Draws(torch.full((len(logits),), temperature), rows, rows), wanted)
     return token.tolist(), logprob.tolist()
 
 

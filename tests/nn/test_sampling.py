@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vivavoce.nn.sampling import Sampling, choose, draw, exponential, keys
+from vivavoce.nn.sampling import Draws, Sampling, choose, draw, exponential, keys
 
 CPU = torch.device("cpu")
 LOGITS = torch.tensor([3.0, 1.0, 2.0, 0.0, -1.0])
@@ -65,5 +65,5 @@ def test_every_codebook_step_and_seed_has_its_own_noise() -> None:
 
 def test_the_text_of_both_kinds_of_model_is_drawn_alike() -> None:
     seed, step = torch.tensor([3] * 99), torch.arange(99)
-    chosen, _ = choose(LOGITS.expand(99, -1), torch.ones(99), seed, step)
+    chosen, _ = choose(LOGITS.expand(99, -1), Draws(torch.ones(99), seed, step))
     assert torch.equal(chosen, drawn(times=99, stream=0, seed=3))

@@ -22,7 +22,6 @@ from ..engine.kernels.packing import Format
 from ..engine.stepper import PlainLm, Stepper
 from ..nn.lm import Lm
 from ..nn.rows import Rows
-from ..nn.sampling import choose
 from .peer import fill, fill_rings
 from .step import moshi_models
 
@@ -136,13 +135,11 @@ def _our_step(lm: Lm, stepper: Stepper, batch: int) -> Step:
     config, rows = lm.config, Rows(range(batch))
     text = torch.zeros(batch, 1, dtype=torch.long)
     codes = torch.randint(config.card, (batch, 1, config.n_q))
-    greedy, seed = torch.zeros(batch), torch.zeros(batch, dtype=torch.long)
 
     @torch.inference_mode()
     def step() -> object:
         stepper.position.fill_(config.context)  # full context, whatever was heard
-        logits, extra = stepper.hear(rows, text, codes)
-        return choose(logits[:, 0], greedy, seed, stepper.position), extra.softmax(-1)
+        return stepper.answer(rows, text, codes)
 
     return step
 

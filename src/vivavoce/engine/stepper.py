@@ -12,6 +12,7 @@ from vivavoce.core import UnsupportedError
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.rows import Rows
 
+from .answer import Answer
 from .kernels.library import library
 from .kernels.lm import NativeLm, Precision, can_step
 from .kernels.packing import Format
@@ -27,6 +28,10 @@ class Stepper(Protocol):
 
     def hear(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """The next T frames of these slots, as `Lm.forward` with a state."""
+        ...
+
+    def answer(self, rows: Rows, text: Tensor, codes: Tensor) -> Answer:
+        """The same, and what it comes to."""
         ...
 
     def prefill(self, text: Tensor, codes: Tensor, slot: int, position: int) -> None:
@@ -55,6 +60,9 @@ class PlainLm:
     def hear(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         logits, extra = self._lm(text, codes, self._state, rows)
         return logits, extra
+
+    def answer(self, rows: Rows, text: Tensor, codes: Tensor) -> Answer:
+        return Answer.of(*self.hear(rows, text, codes))
 
     def prefill(self, text: Tensor, codes: Tensor, slot: int, position: int) -> None:
         self._lm.prefill(text, codes, self._state, slot, position)

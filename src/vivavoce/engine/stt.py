@@ -19,7 +19,7 @@ from vivavoce.core import TEXT_PAD, UnsupportedError
 from vivavoce.nn.lm import Lm
 from vivavoce.nn.mimi import Mimi
 from vivavoce.nn.rows import Rows
-from vivavoce.nn.sampling import Wanted, choose
+from vivavoce.nn.sampling import Draws, Wanted, choose
 
 from .codec import EncoderOf, fastest_encoder
 from .kernels.lm import NativeLm
@@ -68,6 +68,7 @@ class SttEngine:
         self._temperature = torch.zeros(rows, device=self.device)
         self._seed = torch.zeros(rows, dtype=torch.long, device=self.device)
         self._open: set[int] = set()
+        self._drawing: set[int] = set()  # slots whose temperature is not 0
         self._kinds = torch.from_numpy(kinds_of(pieces, lm.config.text_card_out)).to(self.device)
         self._guides = dict[int, Guide]()  # by slot, of streams that have key terms
 
@@ -170,6 +171,8 @@ class SttEngine:
         self._codec.reset(slot)
         self._temperature[slot] = temperature
         self._seed[slot] = seed
+        if temperature > 0:
+            self._drawing.add(slot)
 
     def _guide(self, slot: int, terms: Sequence[Term], said: Sequence[int] = ()) -> None:
         """`said`: the text so far, but for the token that is heard next."""
@@ -186,6 +189,7 @@ class SttEngine:
         """The stream is over; its slot is free."""
         self._open.remove(slot)
         self._guides.pop(slot, None)
+        self._drawing.discard(slot)
 
     def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, StepOutput]:
         """One frame, float32 [frame_size], for each slot that has one; samples that are no audio count as silence."""
@@ -254,13 +258,19 @@ class SttEngine:
     def _hear(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """text [B, T], codes [B, T, n_q] to tokens and their log-probabilities [B, T], and pauses [B, T, heads]."""
         batch, count = text.shape
-        position = rows.read(self._memory.position)[:, None] + torch.arange(count, device=self.device)
-        logits, extra = self._memory.hear(rows, text, codes)
-        temperature, seed = (rows.read(of).repeat_interleave(count) for of in (self._temperature, self._seed))
+        draws = self._draws(rows, count) if self._drawing else None
+        answer = self._memory.answer(rows, text, codes)
         wanted = self._wanted(rows, text) if self._guides else None
-        token, logprob = choose(logits.flatten(0, 1), temperature, seed, position.flatten(), wanted=wanted)
-        pauses = extra.softmax(-1)[..., 0] if extra.shape[2] else extra.flatten(2)
-        return token.view(batch, count), logprob.view(batch, count), pauses
+        if draws is None and wanted is None:
+            return answer.token, answer.logprob, answer.pauses
+        token, logprob = choose(answer.logits.flatten(0, 1), draws, wanted, answer.norm.flatten())
+        return token.view(batch, count), logprob.view(batch, count), answer.pauses
+
+    def _draws(self, rows: Rows, count: int) -> Draws:
+        """Of the next `count` steps of these."""
+        step = rows.read(self._memory.position)[:, None] + torch.arange(count, device=self.device)
+        temperature, seed = (rows.read(of).repeat_interleave(count) for of in (self._temperature, self._seed))
+        return Draws(temperature, seed, step.flatten())
 
     def _wanted(self, rows: Rows, text: Tensor) -> Wanted | None:
         """What the streams with key terms, if any are among these, want of the steps that hear text [B, T]."""

@@ -27,30 +27,46 @@ class Wanted:
     kinds: Tensor  # int8 [V]; a choice of kind 0 stands
 
 
+@dataclass(frozen=True)
+class Draws:
+    """What the rows of a batch draw with; a temperature of 0 draws nothing."""
+
+    temperature: Tensor  # fp32 [B]
+    seed: Tensor  # int64 [B]
+    step: Tensor  # int64 [B]
+
+
 def choose(
-    logits: Tensor, temperature: Tensor, seed: Tensor, step: Tensor, top_k: int = 0, wanted: Wanted | None = None
+    logits: Tensor, draws: Draws | None = None, wanted: Wanted | None = None, norm: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """logits fp32 [B, V] to tokens int64 [B] and their log-probabilities at temperature 1, fp32 [B].
 
-    temperature fp32 [B]: 0 takes the most probable token. seed and step: int64 [B]. top_k 0 keeps every token. What is
-    `wanted` changes no log-probability, nor the kind of the token; a draw has the noise that it would have without.
+    `norm`, fp32 [B], is the logarithm of what e to the logits sums to, where that is known.
+
+    Who does not draw takes the most probable token. What is `wanted` changes no log-probability, nor the kind of the
+    token; a draw has the noise that it would have without.
     """
-    logprobs = logits.log_softmax(-1)
-    token, race = logits.argmax(-1), logits
-    if bool((temperature > 0).any()):
-        kept = logits if top_k == 0 else logits.masked_fill(logits < _smallest_kept(logits, top_k), -torch.inf)
+    token, race, temperature = logits.argmax(-1), logits, None
+    if draws is not None:
         # Exponential race: argmax p_i / E_i with E_i ~ Exp(1) draws i with probability p_i.
-        race = kept / temperature.clamp_min(1e-6)[:, None] - _noise(seed, step, logits.shape[-1]).log()
+        temperature = draws.temperature
+        noise = _noise(draws.seed, draws.step, logits.shape[-1])
+        race = logits / temperature.clamp_min(1e-6)[:, None] - noise.log()
         token = torch.where(temperature > 0, race.argmax(-1), token)
     if wanted is not None:
         token[wanted.rows] = _preferred(logits, race, temperature, token, wanted)
-    return token, logprobs.gather(-1, token[:, None])[:, 0]
+    logprobs = logits.log_softmax(-1) if norm is None else logits
+    logprob = logprobs.gather(-1, token[:, None])[:, 0]
+    return token, logprob if norm is None else logprob - norm
 
 
-def _preferred(logits: Tensor, race: Tensor, temperature: Tensor, token: Tensor, wanted: Wanted) -> Tensor:
+def _preferred(logits: Tensor, race: Tensor, temperature: Tensor | None, token: Tensor, wanted: Wanted) -> Tensor:
     """The tokens int64 [R] of the rows that want some: the best of the kind that `token` is of."""
-    rows, warmth = wanted.rows, temperature[wanted.rows][:, None]
-    scores = torch.where(warmth > 0, race[rows] + wanted.bonus / warmth.clamp_min(1e-6), logits[rows] + wanted.bonus)
+    rows = wanted.rows
+    scores = logits[rows] + wanted.bonus
+    if temperature is not None:
+        warmth = temperature[rows][:, None]
+        scores = torch.where(warmth > 0, race[rows] + wanted.bonus / warmth.clamp_min(1e-6), scores)
     kind = wanted.kinds[token[rows]][:, None]
     best = scores.masked_fill(wanted.kinds != kind, -torch.inf).argmax(-1)
     return torch.where(kind[:, 0] > 0, best, token[rows])
@@ -143,7 +159,3 @@ def _mix(x: Tensor) -> Tensor:
     for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97)):
         x = (x ^ (x >> shift)).mul_(factor).bitwise_and_(_MASK)
     return x ^ (x >> 15)
-
-
-def _smallest_kept(logits: Tensor, top_k: int) -> Tensor:
-    return logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]

@@ -15,6 +15,7 @@ from vivavoce.nn.lm import Lm
 from vivavoce.nn.rows import Rows
 from vivavoce.nn.transformer import GatedFeedForward, Layer
 
+from ..answer import Answer
 from .kernels import rows as kernels
 from .memory import Memory
 from .pages import Pages
@@ -57,6 +58,10 @@ class PagedLm:
         heads = self.hear_heads(rows, text, codes).float().unflatten(0, text.shape)
         extra = heads[..., config.text_card_out :].unflatten(-1, (config.extra_heads, config.extra_heads_dim))
         return heads[..., : config.text_card_out], extra
+
+    def answer(self, rows: Rows, text: Tensor, codes: Tensor) -> Answer:
+        """What that comes to."""
+        return Answer.of(*self.hear(rows, text, codes))
 
     def hear_heads(self, rows: Rows, text: Tensor, codes: Tensor) -> Tensor:
         """As `hear`, all heads side by side: [B * T, text_card_out + extra_heads * extra_heads_dim]."""

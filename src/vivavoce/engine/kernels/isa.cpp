@@ -16,6 +16,7 @@ namespace {
 #include "pack.h"
 #include "turning.h"
 #include "cross.h"
+#include "answer.h"
 #include "step.h"
 #include "draw.h"
 #include "speak.h"

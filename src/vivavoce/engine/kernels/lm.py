@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -15,6 +16,7 @@ from vivavoce.nn.lm import Lm
 from vivavoce.nn.rows import Rows
 from vivavoce.nn.transformer import Layer
 
+from ..answer import Answer
 from . import structures
 from .library import Library
 from .packing import Format
@@ -108,21 +110,40 @@ class NativeLm:
         shape = (config.extra_heads, config.extra_heads_dim)
         return logits[..., : config.text_card_out], extra.unflatten(-1, shape) if all(shape) else extra[..., None]
 
+    def answer(self, rows: Rows, text: Tensor, codes: Tensor) -> Answer:
+        """The same to what `Stepper.answer` gives."""
+        logits = torch.empty(*text.shape, self._weights.struct.heads.outputs)
+        token, norm, logprob = (
+            torch.empty(text.shape, dtype=torch.long),
+            torch.empty(text.shape),
+            torch.empty(text.shape),
+        )
+        pauses = torch.empty(*text.shape, self._weights.struct.pause_heads)
+        self._step(rows, text, codes, logits, told=(token, norm, logprob, pauses))
+        return Answer(logits[..., : self._lm.config.text_card_out], token, norm, logprob, pauses)
+
     def listen(self, rows: Rows, text: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """The same to what a depformer is given, fp32 [B, T, dim], and the text's logits."""
         heard = torch.empty(*text.shape, self._weights.struct.width)
         logits = torch.empty(*text.shape, self._weights.struct.heads.outputs)
-        self._step(rows, text, codes, logits, heard)
+        self._step(rows, text, codes, logits, heard=heard)
         return heard[..., : self._lm.config.dim], logits[..., : self._lm.config.text_card_out]
 
     def _step(
-        self, rows: Rows, text: Tensor, codes: Tensor, logits: Tensor | None, heard: Tensor | None = None
+        self,
+        rows: Rows,
+        text: Tensor,
+        codes: Tensor,
+        logits: Tensor | None,
+        told: Sequence[Tensor | None] = (None,) * 4,
+        heard: Tensor | None = None,
     ) -> None:
         assert text.dtype == codes.dtype == torch.long
         text, codes, sources = text.contiguous(), codes.contiguous(), self._sources
+        optional = (None if to is None else to.data_ptr() for to in (logits, *told, heard, self._added))
         call = structures.Call(
             rows.index.data_ptr(), text.data_ptr(), codes.data_ptr(), self.position.data_ptr(),
-            self._oldest.data_ptr(), *(None if to is None else to.data_ptr() for to in (logits, heard, self._added)),
+            self._oldest.data_ptr(), *optional,
             None if sources is None else ctypes.addressof(sources.struct), *text.shape,
         )  # fmt: skip
         arguments = self._weights.struct, self._rings.struct, call, self._scratch.of(text.numel())

@@ -38,6 +38,7 @@ struct Model {
     const void* pairs;          // [2][text_card + 1][dim]: first and second text of ids that stand for two; or null
     int32_t embeddings_format, layer_count, dim, width, head_count, head_dim, head_width;
     int32_t codebooks, card, text_card, context;
+    int32_t text_count, pause_heads, pause_classes;  // of the heads' outputs
 };
 
 // Keys and values of every slot: [layer][slot][head] of capacity (padded to 16) * head_width elements each.
@@ -56,6 +57,8 @@ struct Call {
     int64_t* position;                    // [all slots]: moved on by `count`
     const int64_t* oldest;                // [all slots]
     float* logits;                        // [batch * count][heads.outputs], or null when nobody asks
+    int64_t* token;                       // [batch * count]: the first of the likeliest texts; or null, as `logits` may be
+    float *norm, *logprob, *pauses;       // likewise: log of the sum of e^logit, the token's less that; [pause_heads]
     float* heard;                         // [batch * count][width]: what the heads are given; or null
     const float* added;                   // [all slots][width]: to every input of a slot; or null
     const Memory* source;                 // what slots are conditioned on, `capacity` places each; or null

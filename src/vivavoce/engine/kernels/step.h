@@ -50,6 +50,21 @@ struct Stepping : Part {
             normalise(work.hidden + (int64_t)row * width, model.norm, dim, width, call.heard + (int64_t)row * width);
     }
 
+    void answer() const {
+        const Range my = mine(rows);
+        for (int row = my.from; row < my.to; row++) {
+            const float* logits = call.logits + (int64_t)row * model.heads.outputs;
+            float top;
+            const int token = first_of_largest(logits, model.text_count, &top);
+            call.token[row] = token;
+            call.norm[row] = log_of_sum(logits, model.text_count, top);
+            call.logprob[row] = top - call.norm[row];
+            for (int head = 0; head < model.pause_heads; head++)
+                call.pauses[(int64_t)row * model.pause_heads + head] =
+                    share_of_first(logits + model.text_count + head * model.pause_classes, model.pause_classes);
+        }
+    }
+
     void run() const {
         embed();
         lap(thread, EMBEDDING);
@@ -65,6 +80,7 @@ struct Stepping : Part {
         if (call.logits)
             store_into(call.logits, model.heads.outputs, model.heads,
                        packed(work.hidden, width, model.norm, model.heads));
+        if (call.token) answer();
         if (call.heard) listen();
     }
 };

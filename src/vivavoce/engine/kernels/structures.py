@@ -35,7 +35,7 @@ class Model(Structure):
         ("frequencies", c_void_p), ("pairs", c_void_p),
         *((name, c_int32) for name in (
             "embeddings_format", "layer_count", "dim", "width", "head_count", "head_dim", "head_width", "codebooks",
-            "card", "text_card", "context",
+            "card", "text_card", "context", "text_count", "pause_heads", "pause_classes",
         )),
     ]  # fmt: skip
 
@@ -50,7 +50,8 @@ class Memory(Structure):
 class Call(Structure):
     _fields_: ClassVar[Fields] = [
         *((name, c_void_p) for name in (
-            "slots", "text", "codes", "position", "oldest", "logits", "heard", "added", "source",
+            "slots", "text", "codes", "position", "oldest", "logits", "token", "norm", "logprob", "pauses", "heard",
+            "added", "source",
         )),
         ("batch", c_int32), ("count", c_int32),
     ]  # fmt: skip

@@ -56,6 +56,7 @@ class LmWeights:
             pack.table(table), pack.table(frequencies), self._pairs(lm), Precision.of(table.dtype).weights,
             config.num_layers, config.dim, padded(config.dim, GROUP), config.num_heads, pack.head_dim,
             pack.head_width, config.n_q, config.card, config.text_card, config.context,
+            config.text_card_out, *((config.extra_heads, classes) if (classes := config.extra_heads_dim) else (0, 0)),
         )  # fmt: skip
 
     @property
