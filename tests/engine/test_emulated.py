@@ -131,7 +131,7 @@ def test_products_of_bytes_are_one_instruction_where_there_is_one(listing: str) 
 
 
 def test_the_library_has_the_instructions_of_amx(listing: str) -> None:
-    """A tile for the weights and one for the rows, of bytes and pairs once more for fewer than 16 lines; sums in four."""
+    """A tile for the weights and one for the rows, but of halves again for fewer than 16 lines; four sums."""
     known("amx")
     told = set(re.findall(r"^ *[0-9a-f]+:\t((?:ldtilecfg|tile|tdp)\w*) *((?:tmm\d,?)*)", listing, re.MULTILINE))
     products = {f"tmm{sums},tmm{rows},tmm{rows + 1}" for sums in range(4) for rows in (4, 6)}
