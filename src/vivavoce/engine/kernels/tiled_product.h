@@ -154,23 +154,23 @@ static void tiles_of_groups(const Lines& w, const float* scales, int block, cons
     }
 }
 
-// As `product`, of any format but FLOAT32. Where rows are no multiple of 16, the last 16 overlap those before, whose results
-// are heard once.
+// As `product`, of any format but FLOAT32. Rows are shared by as few tiles as can be, all as tall: where they are no
+// multiple of that, the last tile overlaps the one before, whose results are heard once.
 template <class Sink>
 static void tiled_product(const Matrix& w, const Inputs& x, int rows, int from, int to, Sink sink) {
     if (rows == 0 || from == to) return;
     const bool halves = w.format == INT4;
-    const int steps = w.inputs / inputs_of_a_step(w.format), tall = rows < TILE_ROWS ? rows : TILE_ROWS;
-    const int most = (halves ? 1 : SUMS) * TILE_ROWS, passes = (rows + most - 1) / most;
+    const int steps = w.inputs / inputs_of_a_step(w.format), needed = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    const int tall = (rows + needed - 1) / needed, most = (halves ? 1 : SUMS) * tall, passes = (rows + most - 1) / most;
     const Lines lines = {w.data, (int64_t)steps * LINE, LINE, steps};
     const Configured tiles(tall, halves ? 0 : steps % TILE_ROWS);
     alignas(64) float out[SUMS * TILE_ROWS * CHANNELS];
     for (int block = from, blocks; block < to; block += blocks) {
-        const int many = halves || rows > 2 * TILE_ROWS ? 1 : rows > TILE_ROWS ? 2 : SUMS;
+        const int many = halves || needed > 2 ? 1 : SUMS / needed;
         blocks = to - block >= many ? many : 1;
         for (int pass = 0, heard = 0; pass < passes; pass++) {
             int begin[SUMS], count = 0;
-            for (int row = heard; row < rows && row < heard + most; row += TILE_ROWS)
+            for (int row = heard; row < rows && row < heard + most; row += tall)
                 begin[count++] = row + tall < rows ? row : rows - tall;
             const bool ask = pass == 0;  // later ones find the lines in the cache
             if (w.format == INT4)
