@@ -29,6 +29,13 @@ WIDE = Machine(
         ("stt-1b", "int4"): (2, {1: 22.2, 4: 29.4, 8: 44.3, 13: 68.4, 16: 84.1}),
     },
 )
+TILED = Machine(
+    "2 cores of an Intel Xeon with amx",
+    {
+        ("stt-1b", "int8"): (2, {1: 39.0, 4: 48.6, 8: 63.8, 12: 79.2, 13: 81.8, 14: 85.2, 15: 86.6, 16: 91.3}),
+        ("stt-1b", "int4"): (2, {1: 29.1, 4: 37.0, 8: 49.0, 12: 62.0, 13: 61.9, 14: 64.6, 15: 67.6, 16: 70.5}),
+    },
+)
 NARROW = Machine(
     "2 cores of an AMD EPYC with avx2 alone",
     {
@@ -40,6 +47,8 @@ NARROW = Machine(
 )
 
 
-def like(sets: Collection[str]) -> Machine:
-    """The machine whose vectors are likest to those of `machine.SETS`."""
-    return NARROW if "AVX2" in sets and "AVX-512 VNNI" not in sets else WIDE
+def like(sets: Collection[str], kind: tuple[str, str]) -> Machine | None:
+    """Of the machines where this shape and dtype was measured, the one whose vectors are likest to these of SETS."""
+    narrow = "AVX2" in sets and "AVX-512 VNNI" not in sets
+    machines = [NARROW] if narrow else [TILED, WIDE] if "AMX" in sets else [WIDE]
+    return next((machine for machine in machines if kind in machine.steps), None)

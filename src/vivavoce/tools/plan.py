@@ -169,9 +169,9 @@ def on_cpu(model: SttModel, source: str | None, dtype: str | None = None) -> Pla
     slot = cpu_slot_bytes(model, name)
     memory = (Kept(name, slot, max(0, (free - loaded) // slot)),)
     here = machine.processor()
-    known = like(here.sets)
-    steps = known.steps.get((shape or "", name))
-    measured = None if steps is None else Steps.of(known.name, *steps)
+    kind = shape or "", name
+    known = like(here.sets, kind)
+    measured = Steps.of(known.name, *known.steps[kind]) if known else None
     return Plan(model.config.name, f"{here.name}, {here.cores} cores", name, free, loaded, memory, None, measured)
 
 
