@@ -266,8 +266,10 @@ class SttEngine:
         token, logprob = choose(answer.logits.flatten(0, 1), draws, wanted, answer.norm.flatten())
         return token.view(batch, count), logprob.view(batch, count), answer.pauses
 
-    def _draws(self, rows: Rows, count: int) -> Draws:
-        """Of the next `count` steps of these."""
+    def _draws(self, rows: Rows, count: int) -> Draws | None:
+        """Of the next `count` steps of these, if any of them draws."""
+        if self._drawing.isdisjoint(rows.index.tolist()):
+            return None
         step = rows.read(self._memory.position)[:, None] + torch.arange(count, device=self.device)
         temperature, seed = (rows.read(of).repeat_interleave(count) for of in (self._temperature, self._seed))
         return Draws(temperature, seed, step.flatten())

@@ -57,7 +57,7 @@ struct Call {
     int64_t* position;                    // [all slots]: moved on by `count`
     const int64_t* oldest;                // [all slots]
     float* logits;                        // [batch * count][heads.outputs], or null when nobody asks
-    int64_t* token;                       // [batch * count]: the first of the likeliest texts; or null, as `logits` may be
+    int64_t* token;                       // [batch * count]: the first of the likeliest texts; or null. With `logits` only
     float *norm, *logprob, *pauses;       // likewise: log of the sum of e^logit, the token's less that; [pause_heads]
     float* heard;                         // [batch * count][width]: what the heads are given; or null
     const float* added;                   // [all slots][width]: to every input of a slot; or null

@@ -55,8 +55,7 @@ struct Stepping : Part {
         for (int row = my.from; row < my.to; row++) {
             const float* logits = call.logits + (int64_t)row * model.heads.outputs;
             float top;
-            const int token = first_of_largest(logits, model.text_count, &top);
-            call.token[row] = token;
+            call.token[row] = first_of_largest(logits, model.text_count, &top);
             call.norm[row] = log_of_sum(logits, model.text_count, top);
             call.logprob[row] = top - call.norm[row];
             for (int head = 0; head < model.pause_heads; head++)
