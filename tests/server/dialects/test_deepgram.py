@@ -210,20 +210,39 @@ def test_finalize_is_always_answered_with_every_word_before_it(client: DeepgramC
     assert live.text() == "zero two zero"
 
 
-def test_keep_alive_is_heard_and_silence_without_it_is_net_0001() -> None:
-    with Server("--slots", "1", "--idle-seconds", "1", "--no-auth") as server:
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Server]:
+    with Server("--slots", "2", "--idle-seconds", "1", "--no-auth") as server:
         server.wait_ready()
-        with client_of(server) as client, listen(client) as live:
-            for _ in range(4):
-                live.connection.send_keep_alive()
-                with pytest.raises(TimeoutError):
-                    live.connection._websocket.recv(0.4)
-            with pytest.raises(ConnectionClosed) as ended:
-                live.until(lambda _: False)
+        yield server
+
+
+def told_to_be_silent(live: Live) -> None:
+    with pytest.raises(ConnectionClosed) as ended:
+        live.until(lambda _: False)
     assert ended.value.rcvd
     assert ended.value.rcvd.code == 1011
     assert ended.value.rcvd.reason.startswith("NET-0001: neither audio nor KeepAlive for 1 s")
     assert live.heard[-1].type == "Error"
+
+
+def test_keep_alive_is_heard_and_silence_without_it_is_net_0001(impatient: Server) -> None:
+    with client_of(impatient) as client, listen(client) as live:
+        for _ in range(4):
+            live.connection.send_keep_alive()
+            with pytest.raises(TimeoutError):
+                live.connection._websocket.recv(0.4)
+        told_to_be_silent(live)
+
+
+def test_who_configures_but_neither_speaks_nor_keeps_alive_is_told_the_same(impatient: Server) -> None:
+    with client_of(impatient) as client, listen(client) as live:
+        for _ in range(2):
+            live.connection._websocket.send('{"type": "Configure"}')
+            assert "ConfigureSuccess" in str(live.connection._websocket.recv(1))
+            with pytest.raises(TimeoutError):
+                live.connection._websocket.recv(0.4)
+        told_to_be_silent(live)
 
 
 def _companded(samples: Samples, table: Samples, rate: int) -> bytes:

@@ -110,6 +110,15 @@ def test_who_says_nothing_is_closed_and_told_why(tight: str) -> None:
         assert heard[-1]["code"] == "client_timeout"
         assert "keepalive" in heard[-1]["hint"]
         assert client.close_code() == (4006, "neither audio nor keepalive for 1 s")
+    with stream(tight) as client:  # what it sends is neither, so it is the stream that loses its patience
+        for _ in range(3):
+            client.control("nonsense")
+            client.until_type("error")
+            threading.Event().wait(0.5)
+        heard = client.until_type("error")
+        assert heard[-1]["code"] == "client_timeout"
+        assert "keepalive" in heard[-1]["hint"]
+        assert client.close_code() == (4006, "neither audio nor keepalive for 2 s")
     with moshi(tight) as client:
         assert client.until_type("Error")[-1]["message"] == "no audio came for 2 s"
         assert client.close_code()[0] == 4006

@@ -105,6 +105,8 @@ class Conversation:
             await self._say(self._metadata())
             await self._caller.close()
         except StreamError as error:
+            if error.fault is Fault.CLIENT_TIMEOUT:  # whoever looked first, we or the stream
+                error = self._silent()
             told = {"type": "Error", "variant": error.fault.name.lower(), "description": deepgram_errors.message(error)}
             await self._caller.close(error, encode(dict(told)), deepgram_errors.closing(error))
 
@@ -130,8 +132,10 @@ class Conversation:
                     return await self._caller.hear()
             except TimeoutError:
                 if not any(stream.queued for stream in self._streams):  # else it is the caller who waits for us
-                    why = f"neither audio nor KeepAlive for {self._idle:g} s"
-                    raise StreamError(Fault.CLIENT_TIMEOUT, why) from None
+                    raise self._silent() from None
+
+    def _silent(self) -> StreamError:
+        return StreamError(Fault.CLIENT_TIMEOUT, f"neither audio nor KeepAlive for {self._idle:g} s")
 
     async def _heed(self, message: bytes | str) -> None:
         if isinstance(message, str):

@@ -136,8 +136,10 @@ class Conversation:
             self._stream.park()  # so that a client that lost the connection just now can still fetch its last words
             await self._caller.close()
         except StreamError as error:
+            if error.fault is Fault.CLIENT_TIMEOUT:  # whoever looked first, we or the stream
+                error = self._silent()
             await self._caller.close(error, messages.encode(messages.error(error)).decode())
-            raise
+            raise error from None
         except WebSocketDisconnect:
             await self._keep_rest()
             raise
@@ -193,9 +195,12 @@ class Conversation:
                 if self._stream.queued:  # it is the caller who waits for us
                     began = time.monotonic()
                 elif self._caller.heard_at <= quiet_since:
-                    hint = "send keepalive while there is no audio, or ask for more with ?idle=SECONDS"
-                    why = f"neither audio nor keepalive for {self._idle:g} s"
-                    raise Refused(Fault.CLIENT_TIMEOUT, "client_timeout", why, hint) from None
+                    raise self._silent() from None
+
+    def _silent(self) -> StreamError:
+        hint = "send keepalive while there is no audio, or ask for more with ?idle=SECONDS"
+        why = f"neither audio nor keepalive for {self._idle:g} s"
+        return Refused(Fault.CLIENT_TIMEOUT, "client_timeout", why, hint)
 
     async def _heed(self, message: bytes | str) -> None:
         if isinstance(message, str):
