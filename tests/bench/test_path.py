@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,9 +63,22 @@ def test_a_stream_that_is_not_let_in_is_a_clear_failure() -> None:
     assert "stream 2 was not let in: HTTP/1.1 503" in done.stderr
 
 
+def test_a_flame_graph_shows_the_load_and_not_how_the_server_began(tmp_path: Path) -> None:
+    picture = tmp_path / "flame.svg"
+    done = path("--streams", "64", "--dialect", "stream", "--seconds", "3", "--flame", str(picture))
+    assert done.returncode == 0, done.stderr
+    drawn = picture.read_text()
+    assert "PatientWebSocket.data_received" in drawn
+    assert "_find_and_load" not in drawn  # imports
+
+
 @pytest.mark.parametrize(
-    "arguments", [["--streams", "0"], ["--streams", "many"], ["--workers", "0"], ["--dialect", "deepgram"]]
-)
+    "arguments",
+    [
+        ["--streams", "0"], ["--streams", "many"], ["--workers", "0"], ["--dialect", "deepgram"],
+        ["--streams", "8,16", "--dialect", "stream", "--flame", "flame.svg"],
+    ],
+)  # fmt: skip
 def test_what_cannot_be_measured_is_wrong_usage(arguments: list[str]) -> None:
     assert path(*arguments).returncode == 2
 

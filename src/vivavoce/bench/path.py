@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from vivavoce.core import VivavoceError
 
 from .clip import Clip
 from .crowd import TONGUES, Crowd, Heard, cpu_seconds
 from .figures import Summary, summarise
+from .flame import Flame
 from .load import Steps, steps_between
 from .targets import Account, Target
 
@@ -42,8 +44,18 @@ class Row:
         return not self.failed and self.answered == self.asked
 
 
-def measure(target: Target, server: int, clip: Clip, dialect: str, streams: int, seconds: float, warm_up: float) -> Row:
-    """So many live streams of a dialect, measured after `warm_up` seconds; `server` is the process's number.
+def measure(
+    target: Target,
+    server: int,
+    clip: Clip,
+    dialect: str,
+    streams: int,
+    seconds: float,
+    warm_up: float,
+    flame: Path | None = None,
+) -> Row:
+    """So many live streams of a dialect, measured after `warm_up` seconds; `server` is the process's number, and
+    `flame` where its flame graph of the measured seconds goes, which costs the server a little.
 
     Raises VivavoceError.
     """
@@ -51,13 +63,18 @@ def measure(target: Target, server: int, clip: Clip, dialect: str, streams: int,
     engine = int(before.status["engines"][0]["pid"])
     workers = [int(worker["pid"]) for worker in before.status.get("workers", [])]
     told = list[tuple[float, ...]]()
+    profiler = Flame(server, seconds, flame) if flame else None
 
     def mark() -> None:
+        if profiler and not told:
+            profiler.begin()
         main, fronts = cpu_seconds(server), sum(map(cpu_seconds, workers))
         told.append((time.perf_counter(), main, fronts, cpu_seconds(engine), time.process_time()))
 
     with Crowd(target.service.url, TONGUES[dialect](), clip.samples, streams) as crowd:
         heard = crowd.speak(seconds, warm_up, mark)
+    if profiler:
+        profiler.end()
     wall, *costs = (end - begin for begin, end in zip(*told, strict=True))
     steps = steps_between(before, target.account_now())
     return _row(dialect, streams, seconds, max(1, len(workers)), wall, costs, heard, steps)

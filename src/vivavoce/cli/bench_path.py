@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,9 @@ def path(
     seconds: Annotated[float, typer.Option(min=1, help="Measured, of each load.")] = 10.0,
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds of each load that are not measured.")] = 2.0,
     dialect: Annotated[str, typer.Option(help="Of stream, words (without vad) and moshi.")] = "stream,moshi",
+    flame: Annotated[
+        Path | None, typer.Option(help="A flame graph of the server's process, an SVG drawn by py-spy; of one load.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with rows.")] = False,
 ) -> int:
     """Processor time of the server for a second of a live stream, and how much later than sent a frame is answered.
@@ -44,6 +48,8 @@ def path(
     if unknown := [name for name in dialects if name not in TONGUES]:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(TONGUES)}", param_hint="--dialect")
     loads, fronts, spoken = _counts(streams, "--streams"), _counts(workers, "--workers"), clip.load()
+    if flame and len(loads) * len(fronts) * len(dialects) > 1:
+        raise typer.BadParameter("a flame graph is of one load: one of --streams, --workers and --dialect each")
     rows: list[Row] = []
     options = ["--model", "null", "--slots", str(max(loads)), "--load-limit", "0", "--tts-model", "none"]
     for count in fronts:
@@ -53,7 +59,7 @@ def path(
             goal = target(Service(server.url))
             for name in dialects:
                 for load in loads:
-                    rows.append(measure(goal, server.pid, spoken, name, load, seconds, warm_up))
+                    rows.append(measure(goal, server.pid, spoken, name, load, seconds, warm_up, flame))
                     if not as_json:
                         _show(rows[-1], first=len(rows) == 1)
             server.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,15 +13,31 @@ from vivavoce import audio
 
 from ...example import EXAMPLE, WORDS
 from ..process import Server
-from .dialogue import KEY, Samples
+from .dialogue import KEY, PATIENCE, Samples
 
 
 @pytest.fixture(scope="session")
-def url() -> Iterator[str]:
-    """http://host:port of a server with three slots that asks for a key."""
+def three_slots() -> Iterator[Server]:
+    """A server that asks for a key."""
     with Server("--slots", "3", "--api-keys", KEY) as server:
         server.wait_ready()
-        yield server.url
+        yield server
+
+
+@pytest.fixture
+def url(three_slots: Server) -> str:
+    """http://host:port of that server, once it has seen the clients of the test before leave."""
+    deadline = time.monotonic() + PATIENCE
+    while _live(three_slots):
+        assert time.monotonic() < deadline, "a test has left a stream behind"
+        time.sleep(0.05)
+    return three_slots.url
+
+
+def _live(server: Server) -> int:
+    told = server.get("/metrics").body.decode()
+    [count] = re.findall(r'^vivavoce_streams{.*state="live"} (\S+)$', told, re.MULTILINE)
+    return int(float(count))
 
 
 @pytest.fixture(scope="session")
