@@ -17,7 +17,9 @@ from vivavoce.core import (
     Flushed,
     InvalidAudioError,
     StreamError,
+    TurnEnded,
     UnsupportedError,
+    Vad,
     VivavoceError,
     WordEnded,
 )
@@ -33,6 +35,18 @@ def test_how_the_audio_is_cut_changes_no_word(
 ) -> None:
     async def main() -> None:
         assert spoken(await events(runtime.open(), digits, chunk)) == said
+
+    runner.run(main())
+
+
+def test_who_does_not_ask_for_pauses_is_told_all_else(runner: Runner, runtime: Runtime, digits: Samples) -> None:
+    async def main() -> None:
+        all_, without = (
+            await events(runtime.open(), digits),
+            await events(runtime.open(StreamOptions(vad=False)), digits),
+        )
+        assert sum(isinstance(event, TurnEnded) for event in without)
+        assert without == [event for event in all_ if not isinstance(event, Vad)]
 
     runner.run(main())
 

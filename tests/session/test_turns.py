@@ -166,6 +166,15 @@ def test_every_end_follows_a_start_and_every_resumption_an_end_within_the_expect
     assert all(event.time in starts for event in of_turns(events) if not isinstance(event, TurnEnded))
 
 
+@law(steps(), st.integers(0, 3))
+def test_who_is_not_told_the_pauses_is_told_all_else(told: list[tuple[float, float, list[Event]]], head: int) -> None:
+    aloud, quiet = Turns(4, head, 0.5), Turns(4, head, 0.5, tells=False)
+    for time, pause, words in told:
+        [vad, *others] = aloud.follow(time, [pause] * 4, words)
+        assert vad == Vad(time, (pause,) * 4)
+        assert quiet.follow(time, [pause] * 4, words) == others
+
+
 def test_another_head_may_be_watched() -> None:
     assert turns({20}, (10, [MARK, "▁you"]), head=0) == [1.6]
 

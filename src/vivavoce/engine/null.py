@@ -15,7 +15,8 @@ from .snapshot import Snapshot
 from .terms import Term
 
 NULL = "null"  # in the place of a model
-PIECES = ("<unk>", "<s>", "</s>", "<pad>", "▁la")
+PIECES = ("<unk>", "<s>", "</s>", "<pad>", "▁do", "▁re", "▁mi", "▁fa", "▁so", "▁la", "▁ti")
+_WORDS = range(4, len(PIECES))  # one after the other: who says one word over and over is suspect, and looked at longer
 CYCLE = 125  # frames: 10 s, of which eight are spoken, a word each 0.4 s
 _SPOKEN, _WORD = 100, 5
 _CODES = 32
@@ -23,7 +24,8 @@ _CODES = 32
 
 def _said(frame: int) -> StepOutput:
     speaks = frame < _SPOKEN
-    token = {0: TEXT_BOUNDARY, 1: PIECES.index("▁la")}.get(frame % _WORD, TEXT_PAD) if speaks else TEXT_PAD
+    piece = _WORDS[frame // _WORD % len(_WORDS)]
+    token = {0: TEXT_BOUNDARY, 1: piece}.get(frame % _WORD, TEXT_PAD) if speaks else TEXT_PAD
     codes = tuple((frame + book) % 2048 for book in range(_CODES))
     return StepOutput(token, -0.1, (0.05, 0.04, 0.03, 0.02) if speaks else (0.95, 0.9, 0.8, 0.7), codes)
 

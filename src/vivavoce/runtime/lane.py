@@ -157,7 +157,8 @@ class Lane(Guest[Event]):
         self.steps += 1
         self.patience.hear()  # whoever sent much at once is not idle while we are still at it
         self.feed()
-        self.backlog.extend(events)
+        if events:
+            self.backlog.extend(events)
         return events
 
     # --- to another server ---
@@ -196,5 +197,10 @@ def _session(info: ModelInfo, options: StreamOptions, limits: Limits) -> SttSess
     head = info.vad_head if options.vad_head is None else options.vad_head
     heal = limits.heal_seconds if options.heal else 0.0
     return SttSession(
-        profile, vad_head=head, vad_threshold=options.vad_threshold, heal_seconds=heal, guard=options.guard
+        profile,
+        vad=options.vad,
+        vad_head=head,
+        vad_threshold=options.vad_threshold,
+        heal_seconds=heal,
+        guard=options.guard,
     )

@@ -16,6 +16,7 @@ class StreamOptions:
 
     temperature: float | None = None  # of the text; None is the model's own choice, 0 is greedy
     seed: int = 0
+    vad: bool = True  # whether the pauses of each frame are told; turns are in any case
     vad_head: int | None = None  # None is the model's own choice
     vad_threshold: float = 0.5
     guard: str = "flag"  # of words that nobody can have said; or drop

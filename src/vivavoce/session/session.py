@@ -40,6 +40,8 @@ class SttSession:
     be opened afresh. Frames that were taken by then belong to the old context: their steps come back as ever. The
     stream's clock goes on.
 
+    A `Vad` is told of each step, unless `vad` is off, which no turn depends on.
+
     Words that nobody can have said are told with a suspicion; with `guard` "drop" a `WordDropped` stands for each.
 
     Raises UnsupportedError when the model has VAD heads but not `vad_head`, for a threshold outside 0 to 1, for
@@ -50,6 +52,7 @@ class SttSession:
         self,
         profile: SttProfile,
         *,
+        vad: bool = True,
         vad_head: int = 2,
         vad_threshold: float = 0.5,
         heal_seconds: float = 0.0,
@@ -60,7 +63,7 @@ class SttSession:
         self._taken: deque[_Taken] = deque()
         self._clock = Clock(profile.delay_frames)
         self._words = WordBuilder(Speller(profile.pieces), self._clock)
-        self._turns = Turns(profile.vad_heads, vad_head, vad_threshold)
+        self._turns = Turns(profile.vad_heads, vad_head, vad_threshold, vad)
         self._watch = Watch(heal_seconds, profile.delay_seconds)
         self._guard = Guard(guard, profile.delay_seconds)
         self._needs_reset = False

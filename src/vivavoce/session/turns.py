@@ -25,10 +25,11 @@ class Turns:
     ended: it is resumed. The heads lead the text: a word said before the pause may be told after the turn has ended,
     and neither begins nor resumes one. Without heads there are no turns.
 
-    Raises UnsupportedError when the model has heads but not this one, or when the threshold is no probability.
+    `tells`: whether each step's pauses are an event themselves. Raises UnsupportedError when the model has heads but
+    not this one, or when the threshold is no probability.
     """
 
-    def __init__(self, heads: int, head: int, threshold: float) -> None:
+    def __init__(self, heads: int, head: int, threshold: float, tells: bool = True) -> None:
         if heads and not 0 <= head < heads:
             raise UnsupportedError(f"vad_head {head} does not exist: this model has heads 0 to {heads - 1}")
         if not 0 <= threshold <= 1:
@@ -36,6 +37,7 @@ class Turns:
         self._heads = heads
         self._head = head
         self._threshold = threshold
+        self._tells = tells
         self._pause = PAUSE_SECONDS[min(max(head, 0), len(PAUSE_SECONDS) - 1)]
         self._open = False  # a turn has begun and not ended
         self._in_word = False  # a piece of it was told
@@ -43,16 +45,15 @@ class Turns:
         self._ended = -math.inf  # seconds: the last turn's end
 
     def follow(self, time: float, vad: Sequence[float], words: list[Event]) -> list[Event]:
-        """The events of one step: its Vad, its words, the turn's start and end; without heads the Vad is empty."""
+        """The events of one step: its Vad, empty without heads; its words, the turn's start and end."""
         assert len(vad) == self._heads, f"the model has {self._heads} VAD heads, the step {len(vad)}"
-        pauses = tuple(map(float, vad))
-        events: list[Event] = [Vad(time, pauses)]
+        events: list[Event] = [Vad(time, tuple(map(float, vad)))] if self._tells else []
         if not self._heads:
             return events + words
         for event in words:
             events += self._begun(event)
             events.append(event)
-        if self._spoken and pauses[self._head] > self._threshold:
+        if self._spoken and vad[self._head] > self._threshold:
             self._open, self._spoken, self._ended = False, False, time
             events.append(TurnEnded(time))
         return events

@@ -96,6 +96,7 @@ def _open(asked: Wishes, module: Module, runtime: Runtime) -> Stream:
         module,
         temperature=asked.temperature,
         seed=asked.seed,
+        vad=asked.vad,
         vad_head=asked.vad_head,
         vad_threshold=asked.vad_threshold,
         resumable=asked.resume,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from vivavoce import audio
-from vivavoce.core import Event, Fault, InvalidAudioError, Refused, Transcript, Vad, seconds
+from vivavoce.core import Event, Fault, InvalidAudioError, Refused, Transcript, seconds
 from vivavoce.runtime import Runtime, Stream, StreamOptions
 from vivavoce.session.draft import Draft
 
@@ -77,10 +77,11 @@ async def hear(
     tell: Tell | None = None,
     channel: int | None = None,
 ) -> Heard:
-    """The words of a recording, or of one channel; `tell` gets every event as it comes. Raises as `transcribe`."""
+    """The words of a recording, or of one channel; `tell` gets every event but Vad as it comes. Raises as
+    `transcribe`."""
     blocks = await asyncio.to_thread(audio.blocks, source, _BLOCK_SECONDS, name="the recording", channel=channel)
     try:
-        stream = await when_free(request, runtime, lambda: open_stream(runtime, options))
+        stream = await when_free(request, runtime, lambda: open_stream(runtime, replace(options, vad=False)))
         try:
             with Journal(stream, runtime.name, dialect=dialect, who=admitted.who) as journal:
                 return await _hear(request, stream, blocks, journal, admitted, tell)
@@ -109,8 +110,7 @@ async def _hear(
             journal.saw(event)
             if tell:
                 await tell(event)
-            if not isinstance(event, Vad):
-                events.append(event)
+            events.append(event)
 
     async def feed() -> None:
         while (block := await _next(blocks)) is not None:

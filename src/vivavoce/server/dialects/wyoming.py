@@ -230,7 +230,7 @@ class Conversation:
         terms = key_terms("transcript_terms", offer, [*terms, *map(KeyTerm, asked.transcript_terms or ())])
         if asked.vad_sensitivity not in (None, "default"):
             raise unsupported("vad_sensitivity", "vad_sensitivity: audio-stop tells the end, not the server")
-        stream = open_stream(offer.runtime, options_of(offer.module, key_terms=terms))
+        stream = open_stream(offer.runtime, options_of(offer.module, vad=False, key_terms=terms))
         try:
             with Journal(stream, offer.runtime.name, dialect=DIALECT, who=self._admitted.who) as journal:
                 await first_of(self._tell(stream, journal, asked.language), self._listen(stream, audio))
