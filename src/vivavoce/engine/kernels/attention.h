@@ -162,20 +162,18 @@ template <int NB> static inline void halves_tile(const Lines& w, int block, cons
             for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, sums[m][b][p]);
 }
 
-// What to ask for while blocks that are read in the order of the memory are multiplied.
-static inline Ahead ahead_of([[maybe_unused]] const Lines& w, [[maybe_unused]] int block, [[maybe_unused]] int blocks) {
-#if defined(__AMX_TILE__)
-    constexpr int FAR = 4096;
-    return {w.data + block * w.block + FAR, blocks * LINE, blocks};
+// Whether lines of a ring are asked for ahead. AMD's processors see them coming and are faster without.
+#if defined(__x86_64__)
+static const bool ASKS = (__builtin_cpu_init(), __builtin_cpu_is("intel"));
 #else
-    return {};
+constexpr bool ASKS = false;
 #endif
-}
+constexpr int FAR = 4096;  // bytes
 
 // One row times blocks of keys or of values; of INT8 and INT4, in units of x's unit and the ring's scales.
-template <int NB>
+template <int NB, bool ASK>
 static inline void ring_tile(int format, const Lines& w, int block, const Inputs& x, float* out) {
-    const Ahead ahead = ahead_of(w, block, NB);
+    const Ahead ahead = ASK ? Ahead{w.data + block * w.block + FAR, NB * LINE, NB} : Ahead{};
     if (format == FLOAT32) return plain_tile<Float32, 1, NB>(w, block, x, 0, ahead, out);
     if (format == BFLOAT16) return plain_tile<Bfloat16, 1, NB>(w, block, x, 0, ahead, out);
     alignas(64) float both[2 * NB * CHANNELS];
@@ -188,13 +186,17 @@ static inline void ring_tile(int format, const Lines& w, int block, const Inputs
     }
 }
 
-// Tiles of TO blocks: of keys one, of values all of a step, so that lines are read in the order of the memory. AMD's
-// processors see that coming and are faster at it than when asked for lines ahead; those that have AMX are slower.
-template <int TO> static inline void ring_product(int format, const Lines& w, int from, int to, const Inputs& x, float* out) {
-    for (; to - from >= TO; from += TO, out += TO * CHANNELS) ring_tile<TO>(format, w, from, x, out);
+// Tiles of TO blocks: of keys one, of values all of a step, so that lines are read in the order of the memory.
+template <int TO, bool ASK>
+static inline void ring_tiles(int format, const Lines& w, int from, int to, const Inputs& x, float* out) {
+    for (; to - from >= TO; from += TO, out += TO * CHANNELS) ring_tile<TO, ASK>(format, w, from, x, out);
     if constexpr (TO > BLOCKS)
-        for (; to - from >= BLOCKS; from += BLOCKS, out += BLOCKS * CHANNELS) ring_tile<BLOCKS>(format, w, from, x, out);
-    for (; from < to; from++, out += CHANNELS) ring_tile<1>(format, w, from, x, out);
+        for (; to - from >= BLOCKS; from += BLOCKS, out += BLOCKS * CHANNELS) ring_tile<BLOCKS, ASK>(format, w, from, x, out);
+    for (; from < to; from++, out += CHANNELS) ring_tile<1, ASK>(format, w, from, x, out);
+}
+template <int TO> static inline void ring_product(int format, const Lines& w, int from, int to, const Inputs& x, float* out) {
+    if (ASKS) return ring_tiles<TO, true>(format, w, from, to, x, out);
+    ring_tiles<TO, false>(format, w, from, to, x, out);
 }
 
 // Scores [16 of every block] to e^(score - most) where the place is seen and 0 elsewhere; returns their sum.
