@@ -162,18 +162,12 @@ template <int NB> static inline void halves_tile(const Lines& w, int block, cons
             for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, sums[m][b][p]);
 }
 
-// Whether lines of a ring are asked for ahead. AMD's processors see them coming and are faster without.
-#if defined(__x86_64__)
-static const bool ASKS = (__builtin_cpu_init(), __builtin_cpu_is("intel"));
-#else
-constexpr bool ASKS = false;
-#endif
-constexpr int FAR = 4096;  // bytes
+constexpr int FAR = 4096;  // bytes ahead, of lines that are asked for
 
 // One row times blocks of keys or of values; of INT8 and INT4, in units of x's unit and the ring's scales.
 template <int NB, bool ASK>
 static inline void ring_tile(int format, const Lines& w, int block, const Inputs& x, float* out) {
-    const Ahead ahead = ASK ? Ahead{w.data + block * w.block + FAR, NB * LINE, NB} : Ahead{};
+    const Ahead ahead = ASK ? Ahead{w.data + block * w.block + FAR, NB * LINE, NB, false} : Ahead{};
     if (format == FLOAT32) return plain_tile<Float32, 1, NB>(w, block, x, 0, ahead, out);
     if (format == BFLOAT16) return plain_tile<Bfloat16, 1, NB>(w, block, x, 0, ahead, out);
     alignas(64) float both[2 * NB * CHANNELS];
@@ -195,7 +189,7 @@ static inline void ring_tiles(int format, const Lines& w, int from, int to, cons
     for (; from < to; from++, out += CHANNELS) ring_tile<1, ASK>(format, w, from, x, out);
 }
 template <int TO> static inline void ring_product(int format, const Lines& w, int from, int to, const Inputs& x, float* out) {
-    if (ASKS) return ring_tiles<TO, true>(format, w, from, to, x, out);
+    if (INTEL) return ring_tiles<TO, true>(format, w, from, to, x, out);
     ring_tiles<TO, false>(format, w, from, to, x, out);
 }
 

@@ -22,17 +22,31 @@ struct Lines {
     int32_t steps;
 };
 
-// Lines to ask the memory for meanwhile: so many at every step of a tile, from here on.
+// Lines to ask the memory for meanwhile: so many at every step of a tile, from here on; and into the first cache, where
+// `near` says so, the tile's own ones of some steps later.
 struct Ahead {
     const uint8_t* line;
     int64_t step;
     int lines;
+    bool near;
 
     inline void ask() {
         for (int i = 0; i < lines; i++) __builtin_prefetch(line + i * LINE, 0, 2);
         line += step;
     }
+    template <int NB> inline void ask(const uint8_t* own, int64_t block) {
+        if (near)
+            for (int b = 0; b < NB; b++) __builtin_prefetch(own + b * block + 1024, 0, 3);
+        ask();
+    }
 };
+
+// Intel's processors wait for lines that AMD's see coming, which are slower when asked.
+#if defined(__x86_64__)
+static const bool INTEL = (__builtin_cpu_init(), __builtin_cpu_is("intel"));
+#else
+constexpr bool INTEL = false;
+#endif
 
 static inline int inputs_of_a_step(int format) { return format == INT4 ? 8 : 1 << format; }
 
@@ -56,7 +70,7 @@ static inline void accumulate(const Lines& w, const uint8_t* line, const Inputs&
         for (int b = 0; b < NB; b++)
             for (int p = 0; p < PARTS; p++) sums[m][b][p] = typename Kind::Sum{};
     for (int k = 0; k < w.steps; k++, line += w.step) {
-        ahead.ask();
+        ahead.ask<NB>(line, w.block);
         Ints weights[NB][PARTS];
 #pragma GCC unroll 8
         for (int b = 0; b < NB; b++)
@@ -98,14 +112,14 @@ static void grouped_tile(const Lines& w, const float* scales, int block, const I
             for (int p = 0; p < PARTS; p++) totals[m][b][p] = scale_of(b, groups, p);
     const uint8_t* line = w.data + block * w.block;
     const int64_t next = (ahead.line - w.data) / w.block;
-    Ahead scales_ahead = {(const uint8_t*)scales + next * (groups + 1) * LINE, ahead.step, ahead.lines};
+    Ahead scales_ahead = {(const uint8_t*)scales + next * (groups + 1) * LINE, ahead.step, ahead.lines, false};
     for (int g = 0; g < groups; g++) {
         scales_ahead.ask();
         Ints sums[M][NB][PARTS] = {};
         for (int k = 0; k < steps;) {
             Ints few[M][NB][PARTS] = {};
             for (const int end = k + TOGETHER; k < end; k++, line += w.step) {
-                ahead.ask();
+                ahead.ask<NB>(line, w.block);
                 Ints low[NB][PARTS], high[NB][PARTS];
 #pragma GCC unroll 8
                 for (int b = 0; b < NB; b++) {
@@ -193,6 +207,7 @@ static void product(const Matrix& w, const Inputs& x, int rows, int from, int to
     const int most = w.format == INT4 ? HALVES_ROWS : ROWS;
     const int steps = w.inputs / inputs_of_a_step(w.format), passes = (rows + most - 1) / most;
     const Lines lines = {w.data, (int64_t)steps * LINE, LINE, steps};
+    const bool near = INTEL && (w.format != INT4 || passes == 1);
     alignas(64) float out[ROWS * BLOCKS * CHANNELS];
     for (int block = from; block < to;) {
         const int blocks = to - block >= BLOCKS ? BLOCKS : to - block >= 2 && BLOCKS > 2 ? 2 : 1;
@@ -201,7 +216,7 @@ static void product(const Matrix& w, const Inputs& x, int rows, int from, int to
             // All passes together ask for the lines of the next tile, so that these come while all of them multiply.
             const int each = (blocks + passes - 1) / passes;
             const Ahead ahead = {lines.data + (block + blocks + each * pass) * lines.block, each * LINE,
-                                 block + blocks < to && each * pass < blocks ? each : 0};
+                                 block + blocks < to && each * pass < blocks ? each : 0, near};
             if (blocks == BLOCKS)
                 tile_of<BLOCKS>(count, w.format, lines, w.scales, block, x, row, ahead, out);
             else if (blocks == 2)
