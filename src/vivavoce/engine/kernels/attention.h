@@ -189,7 +189,7 @@ static inline void ring_tiles(int format, const Lines& w, int from, int to, cons
     for (; from < to; from++, out += CHANNELS) ring_tile<1, ASK>(format, w, from, x, out);
 }
 template <int TO> static inline void ring_product(int format, const Lines& w, int from, int to, const Inputs& x, float* out) {
-    if (INTEL) return ring_tiles<TO, true>(format, w, from, to, x, out);
+    if (needs_asking()) return ring_tiles<TO, true>(format, w, from, to, x, out);
     ring_tiles<TO, false>(format, w, from, to, x, out);
 }
 

@@ -42,11 +42,13 @@ struct Ahead {
 };
 
 // Intel's processors wait for lines that AMD's see coming, which are slower when asked.
+static inline bool needs_asking() {
 #if defined(__x86_64__)
-static const bool INTEL = (__builtin_cpu_init(), __builtin_cpu_is("intel"));
+    return __builtin_cpu_is("intel");
 #else
-constexpr bool INTEL = false;
+    return false;
 #endif
+}
 
 static inline int inputs_of_a_step(int format) { return format == INT4 ? 8 : 1 << format; }
 
@@ -207,7 +209,7 @@ static void product(const Matrix& w, const Inputs& x, int rows, int from, int to
     const int most = w.format == INT4 ? HALVES_ROWS : ROWS;
     const int steps = w.inputs / inputs_of_a_step(w.format), passes = (rows + most - 1) / most;
     const Lines lines = {w.data, (int64_t)steps * LINE, LINE, steps};
-    const bool near = INTEL && (w.format != INT4 || passes == 1);
+    const bool near = needs_asking() && (w.format != INT4 || passes == 1);
     alignas(64) float out[ROWS * BLOCKS * CHANNELS];
     for (int block = from; block < to;) {
         const int blocks = to - block >= BLOCKS ? BLOCKS : to - block >= 2 && BLOCKS > 2 ? 2 : 1;
