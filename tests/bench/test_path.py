@@ -57,6 +57,12 @@ def test_workers_are_accounted_for_beside_the_main_process() -> None:
     assert row["server_ms"] > row["main_ms"] >= 0
 
 
+def test_a_flame_graph_that_has_no_place_is_refused_before_the_load() -> None:
+    done = path("--streams", "1", "--dialect", "stream", "--flame", "/nowhere/flame.svg")
+    assert done.returncode == 1
+    assert done.stderr == "vivavoce: the flame graph cannot be written: there is no folder /nowhere\n"
+
+
 def test_a_stream_that_is_not_let_in_is_a_clear_failure() -> None:
     done = path("--streams", "2", "--dialect", "stream", "--", "--slots", "1")
     assert done.returncode == 1

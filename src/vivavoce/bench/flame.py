@@ -13,11 +13,13 @@ PATIENCE = 60.0  # seconds, for the picture
 
 
 class Flame:
-    """One flame graph. Raises VivavoceError where there is no py-spy."""
+    """One flame graph. Raises VivavoceError where there is no py-spy, or no folder for the picture."""
 
     def __init__(self, process: int, seconds: float, file: Path) -> None:
         if shutil.which("py-spy") is None:
             raise VivavoceError("a flame graph needs py-spy: pip install py-spy")
+        if not file.parent.is_dir():
+            raise VivavoceError(f"the flame graph cannot be written: there is no folder {file.parent}")
         self._command = [
             "py-spy", "record", "--nonblocking", "--function", "--rate", str(RATE), "--duration", str(round(seconds)),
             "--output", str(file), "--pid", str(process),
@@ -39,4 +41,5 @@ class Flame:
             self._running.kill()
             raise VivavoceError(f"py-spy has not written the flame graph within {PATIENCE:g} s") from None
         if self._running.returncode:
-            raise VivavoceError(f"py-spy made no flame graph: {said.strip() or self._running.returncode}")
+            why = next(iter(said.strip().splitlines()), f"exit code {self._running.returncode}")
+            raise VivavoceError(f"py-spy made no flame graph: {why}")
