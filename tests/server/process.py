@@ -71,6 +71,11 @@ class Server:
     def get(self, path: str, headers: dict[str, str] = {}, body: bytes | None = None) -> Answer:  # noqa: B006
         return fetch(self.url + path, headers, body)
 
+    def metric(self, name: str) -> float:
+        """What /metrics tells of it, labels included."""
+        [value] = re.findall(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").body.decode(), re.MULTILINE)
+        return float(value)
+
     def wait_ready(self) -> None:
         self.wait_for("Ready after")
 

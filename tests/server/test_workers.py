@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import time
@@ -100,12 +99,6 @@ def in_use(server: Server) -> int:
     return capacity["used_slots"]
 
 
-def metric(server: Server, name: str) -> float:
-    text = server.get("/metrics").body.decode()
-    [value] = re.findall(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-    return float(value)
-
-
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await asyncio.to_thread(condition):
@@ -134,7 +127,7 @@ async def spread(server: Server, key: str = "", query: str = "") -> AsyncIterato
 def test_words_are_those_of_one_process_and_all_numbers_those_of_all_workers(
     running: Server, speech: bytes, said: list[str]
 ) -> None:
-    before = {name: metric(running, name) for name in COUNTED}
+    before = {name: running.metric(name) for name in COUNTED}
 
     async def say(socket: ClientConnection) -> list[str]:
         await socket.send(speech)
@@ -147,14 +140,14 @@ def test_words_are_those_of_one_process_and_all_numbers_those_of_all_workers(
                 await hear(each, is_type("ready"))
             await until(lambda: all(in_use(running) == 3 for _ in range(12)))  # as either worker knows
             assert sum(await asyncio.to_thread(streams, running)) == 3
-            assert await asyncio.to_thread(metric, running, 'vivavoce_slots_used{module="stt"}') == 3
-            assert await asyncio.to_thread(metric, running, 'asr_open_channels{handler="all"}') == 3
-            assert await asyncio.to_thread(metric, running, 'vivavoce_slots{module="stt"}') == 4
+            assert await asyncio.to_thread(running.metric, 'vivavoce_slots_used{module="stt"}') == 3
+            assert await asyncio.to_thread(running.metric, 'asr_open_channels{handler="all"}') == 3
+            assert await asyncio.to_thread(running.metric, 'vivavoce_slots{module="stt"}') == 4
             return await asyncio.gather(*map(say, [*both, third]))
 
     assert asyncio.run(main()) == [said] * 3
     asyncio.run(until(lambda: sum(streams(running)) == 0))
-    after = {name: metric(running, name) - value for name, value in before.items()}
+    after = {name: running.metric(name) - value for name, value in before.items()}
     assert after['vivavoce_words_total{module="stt"}'] == 3 * len(said)
     assert after['asr_connect{handler="all"}'] == after["asr_connection_num_steps_count"] >= 3
     assert after["asr_model_step_duration_count"] == after['vivavoce_step_seconds_count{module="stt"}'] > 0
@@ -254,7 +247,7 @@ def test_a_worker_that_dies_or_stands_still_is_begun_again_and_the_others_caller
             heard = [await hear(each, is_type("word")) for each in both]
             before = pids_of_ready(running)
             victim = running.get("/api/status").json()["workers"][0]
-            counted = metric(running, 'asr_connect{handler="all"}')
+            counted = running.metric('asr_connect{handler="all"}')
             ends = running.text.count("its streams are lost")
             os.kill(victim["pid"], how)
             rests = await asyncio.gather(*map(finish, both), return_exceptions=True)
@@ -268,7 +261,7 @@ def test_a_worker_that_dies_or_stands_still_is_begun_again_and_the_others_caller
                 async with talk(running, f"&resume=true&session={sessions[lost]}&seq=0") as again:
                     await again.recv()
             await until(lambda: pids_of_ready(running) - {victim["pid"]} > before - {victim["pid"]})
-            assert metric(running, 'asr_connect{handler="all"}') >= counted, "what it had counted is kept"
+            assert running.metric('asr_connect{handler="all"}') >= counted, "what it had counted is kept"
             await until(lambda: sum(streams(running)) == 0)
             async with spread(running):  # nobody is sent away while it begins
                 pass

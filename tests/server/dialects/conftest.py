@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 
@@ -28,16 +27,10 @@ def three_slots() -> Iterator[Server]:
 def url(three_slots: Server) -> str:
     """http://host:port of that server, once it has seen the clients of the test before leave."""
     deadline = time.monotonic() + PATIENCE
-    while _live(three_slots):
+    while three_slots.metric('vivavoce_streams{module="stt",state="live"}'):
         assert time.monotonic() < deadline, "a test has left a stream behind"
         time.sleep(0.05)
     return three_slots.url
-
-
-def _live(server: Server) -> int:
-    told = server.get("/metrics").body.decode()
-    [count] = re.findall(r'^vivavoce_streams{.*state="live"} (\S+)$', told, re.MULTILINE)
-    return int(float(count))
 
 
 @pytest.fixture(scope="session")
