@@ -162,7 +162,7 @@ template <int NB> static inline void halves_tile(const Lines& w, int block, cons
             for (int p = 0; p < PARTS; p++) store(out + (m * NB + b) * CHANNELS + p * LANES, sums[m][b][p]);
 }
 
-constexpr int FAR = 4096;  // bytes ahead, of lines that are asked for
+constexpr int FAR = 4096;  // bytes ahead, of a ring's lines that are asked for
 
 // One row times blocks of keys or of values; of INT8 and INT4, in units of x's unit and the ring's scales.
 template <int NB, bool ASK>

@@ -22,6 +22,8 @@ struct Lines {
     int32_t steps;
 };
 
+constexpr int NEAR = 1024;  // bytes ahead, of a tile's own lines that are asked for
+
 // Lines to ask the memory for meanwhile: so many at every step of a tile, from here on; and into the first cache, where
 // `near` says so, the tile's own ones of some steps later.
 struct Ahead {
@@ -36,7 +38,7 @@ struct Ahead {
     }
     template <int NB> inline void ask(const uint8_t* own, int64_t block) {
         if (near)
-            for (int b = 0; b < NB; b++) __builtin_prefetch(own + b * block + 1024, 0, 3);
+            for (int b = 0; b < NB; b++) __builtin_prefetch(own + b * block + NEAR, 0, 3);
         ask();
     }
 };
