@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 from vivavoce.core import VivavoceError
+
+from .programs import program
 
 RATE = 100  # samples a second
 PATIENCE = 60.0  # seconds, for the picture
@@ -16,12 +17,13 @@ class Flame:
     """One flame graph. Raises VivavoceError where there is no py-spy, or no folder for the picture."""
 
     def __init__(self, process: int, seconds: float, file: Path) -> None:
-        if shutil.which("py-spy") is None:
+        spy = program("py-spy")
+        if spy is None:
             raise VivavoceError("a flame graph needs py-spy: pip install py-spy")
         if not file.parent.is_dir():
             raise VivavoceError(f"the flame graph cannot be written: there is no folder {file.parent}")
         self._command = [
-            "py-spy", "record", "--nonblocking", "--function", "--rate", str(RATE), "--duration", str(round(seconds)),
+            spy, "record", "--nonblocking", "--function", "--rate", str(RATE), "--duration", str(round(seconds)),
             "--output", str(file), "--pid", str(process),
         ]  # fmt: skip
         self._running: subprocess.Popen[str] | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from vivavoce.client.services import Service
 from vivavoce.client.supervise import wait_ready
 from vivavoce.core import UnsupportedError, VivavoceError
 
+from .programs import program
 from .targets import Target
 
 WARM = 900.0  # seconds for a container to load its model
@@ -34,7 +34,7 @@ def deployed(names: Sequence[str], app: Path, service: Service) -> Iterator[list
 
     `service` has what opens them (Modal-Key, Modal-Secret). Raises VivavoceError.
     """
-    modal = shutil.which("modal")
+    modal = program("modal")
     if modal is None:
         raise UnsupportedError("--compare-gpus needs Modal's command: pip install modal && modal setup")
     if not app.is_file():
