@@ -23,18 +23,19 @@ class Guest(ABC, Generic[E]):
     """One stream: who holds it, its slot, and the events that its reader has not read."""
 
     def __init__(
-        self, id: str, limits: Limits, fail: Callable[[StreamError], None], *, resumable: bool, awaited: str
+        self, id: str, limits: Limits, expired: Callable[[StreamError], None], *, resumable: bool, awaited: str
     ) -> None:
         self.id, self.resumable = id, resumable
         self.number: int | None = None  # on the line to the engine; another one whenever the stream enters one
         self.slot: int | None = None
         self.parked = False
         self.holder: object = None  # the caller's end that is in charge
+        self.let_go: StreamError | None = None  # why the last one was taken from it, unless it went or another came
         self.steps = 0
         self.created = time()  # seconds since 1970
         self.begun = asyncio.get_running_loop().time()  # the first that came of the caller, once something has
         self.backlog = Backlog[E](limits.event_backlog, resumable)
-        self.patience = Patience(limits, fail, awaited)
+        self.patience = Patience(limits, expired, awaited, lambda: self.behind)
         self._engine: Engine | None = None
         self._room = asyncio.Event()
 
@@ -45,6 +46,11 @@ class Guest(ABC, Generic[E]):
 
     @property
     @abstractmethod
+    def behind(self) -> bool:
+        """Whether the caller waits for us, and is not idle though it says nothing."""
+
+    @property
+    @abstractmethod
     def finished(self) -> bool:
         """Whether the stream has ended and every event has been given."""
 
@@ -52,7 +58,6 @@ class Guest(ABC, Generic[E]):
 
     async def room(self) -> None:
         """Until there may be room for more, or somebody else may hold the stream."""
-        self.patience.hold()
         self._room.clear()
         await self._room.wait()
 
@@ -64,9 +69,9 @@ class Guest(ABC, Generic[E]):
         if self.backlog.error:
             raise self.backlog.error
 
-    def held_by(self, holder: object) -> None:
-        """From now on that one is in charge, or nobody; whoever waits at another end looks again."""
-        self.holder = holder
+    def held_by(self, holder: object, let_go: StreamError | None = None) -> None:
+        """From now on that one is in charge, or nobody; whoever waits at another end looks again, and is told why."""
+        self.holder, self.let_go = holder, let_go
         self.backlog.consumer = None  # that of the end which was in charge before
         self.backlog.wake()
         self._room.set()

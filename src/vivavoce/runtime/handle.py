@@ -24,8 +24,9 @@ class Handle(Generic[E]):
     """For one event loop, one reader, one pusher.
 
     Every method raises the stream's StreamError once it has been ended for a fault, and StreamError(NORMAL) after
-    `close`, `park`, or when the session was resumed by another connection: this end has no say in it any more. `park`
-    and `close` themselves then do nothing.
+    `close`, `park`, or when the session was resumed by another connection: this end has no say in it any more. So it is
+    with a resumable stream that was parked because its caller was idle, but for the fault. `park` and `close`
+    themselves then do nothing.
     """
 
     def __init__(self, guest: Guest[E], keeper: Keeper) -> None:
@@ -72,6 +73,14 @@ class Handle(Generic[E]):
         self._must_hold()
         self._guest.patience.hear()
 
+    def idle_after(self, seconds: float, told: StreamError) -> None:
+        """This caller is idle when nothing has come of it for so long, instead of `idle_seconds`; 0: never.
+
+        The stream then ends for the fault that is `told`; one that is resumable is parked.
+        """
+        self._must_hold()
+        self._guest.patience.idle_after(seconds, told)
+
     def events(self, after: int | None = None) -> AsyncIterator[E]:
         """Events in order, until the stream has ended; raises StreamError when it was ended for a fault.
 
@@ -117,7 +126,7 @@ class Handle(Generic[E]):
 
     def _must_be_held(self) -> None:
         if not self._held:
-            raise StreamError(Fault.NORMAL, "the session goes on elsewhere or was closed")
+            raise self._guest.let_go or StreamError(Fault.NORMAL, "the session goes on elsewhere or was closed")
 
     async def _read(self) -> AsyncIterator[E]:
         backlog = self._guest.backlog

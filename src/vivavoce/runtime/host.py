@@ -193,6 +193,15 @@ class Host(Generic[G, I]):
             raise refusal(Fault.OVERLOADED, f"a step with one more stream would take {share} % of its 80 ms")
         return self.info
 
+    def _expired(self, guest: G, error: StreamError) -> None:
+        """The patience with its caller is over. As with a lost connection, another may come for what is resumable."""
+        if guest.resumable and error.fault is Fault.CLIENT_TIMEOUT:
+            self._metrics.faulted(error.fault.name.lower())
+            guest.held_by(None, error)
+            self.park(guest)
+        else:
+            self._fail(guest, error)
+
     def _fail(self, guest: G, error: StreamError) -> None:
         """The stream is ended for a fault, which its reader is told after the events that it has not read."""
         if guest.id in self._guests and not guest.backlog.closed:

@@ -52,10 +52,10 @@ class Lane(Guest[Event]):
     """
 
     def __init__(
-        self, id: str, options: StreamOptions, info: ModelInfo, limits: Limits, fail: Callable[[StreamError], None]
+        self, id: str, options: StreamOptions, info: ModelInfo, limits: Limits, expired: Callable[[StreamError], None]
     ) -> None:
         self._begin(info, options, limits)  # first: it may refuse the options
-        super().__init__(id, limits, fail, resumable=options.resumable, awaited="audio")
+        super().__init__(id, limits, expired, resumable=options.resumable, awaited="audio")
         self.temperature = info.temperature if options.temperature is None else options.temperature
         self.received = self.asked = 0  # samples, flushes
         self.flushes = deque[float]()  # when those unanswered were asked for
@@ -72,6 +72,10 @@ class Lane(Guest[Event]):
     def queued(self) -> int:
         """Samples that wait for their step."""
         return (self.session.pending + len(self._sent)) * FRAME_SIZE
+
+    @property
+    def behind(self) -> bool:
+        return bool(self._sent or self.session.pending)
 
     @property
     def finished(self) -> bool:
@@ -155,7 +159,7 @@ class Lane(Guest[Event]):
         self._history.add(sent.samples, token, codes)
         events = self.session.stepped(token, logprob, vad)
         self.steps += 1
-        self.patience.hear()  # whoever sent much at once is not idle while we are still at it
+        self.patience.hear()  # until now it was the caller who waited
         self.feed()
         if events:
             self.backlog.extend(events)
@@ -173,10 +177,12 @@ class Lane(Guest[Event]):
         return luggage.pack(self._info.pieces)
 
     @classmethod
-    def unpack(cls, id: str, data: bytes, info: ModelInfo, limits: Limits, fail: Callable[[StreamError], None]) -> Lane:
+    def unpack(
+        cls, id: str, data: bytes, info: ModelInfo, limits: Limits, expired: Callable[[StreamError], None]
+    ) -> Lane:
         """A stream of another server, without a slot."""
         luggage = Luggage.unpack(data, info.pieces)
-        lane = cls(id, luggage.options, info, limits, fail)
+        lane = cls(id, luggage.options, info, limits, expired)
         lane.session, lane._history, lane._sent = luggage.session, luggage.history, deque(luggage.sent)
         lane.received, lane.asked, lane.steps = luggage.received, luggage.asked, luggage.steps
         lane.flushes.extend([asyncio.get_running_loop().time()] * luggage.unanswered)

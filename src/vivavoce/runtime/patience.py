@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from operator import itemgetter
 
 from vivavoce.core import Fault, StreamError
 from vivavoce.settings.limits import Limits
@@ -13,9 +14,15 @@ from vivavoce.settings.limits import Limits
 class Patience:
     """One timer a stream: calls `expired` with the reason when the first of its limits is passed."""
 
-    def __init__(self, limits: Limits, expired: Callable[[StreamError], None], awaited: str) -> None:
-        self._limits, self._awaited = limits, awaited
+    def __init__(
+        self, limits: Limits, expired: Callable[[StreamError], None], awaited: str, waits: Callable[[], bool]
+    ) -> None:
+        """`awaited` is what keeps the stream; `waits`, whether the caller waits for us: it is not idle then."""
+        self._limits = limits
+        self._idle_seconds = limits.idle_seconds
+        self._idle = StreamError(Fault.CLIENT_TIMEOUT, f"no {awaited} came for {limits.idle_seconds:g} s")
         self._expired: Callable[[StreamError], None] | None = expired
+        self._waits: Callable[[], bool] | None = waits
         self._loop = asyncio.get_running_loop()
         self._begun = self._heard = self._loop.time()
         self.left = math.inf  # when the connection was lost
@@ -27,9 +34,10 @@ class Patience:
         """The caller is there."""
         self._heard = self._loop.time()
 
-    def hold(self) -> None:
-        """The caller waits for us: until `hear` it is not idle."""
-        self._heard = math.inf
+    def idle_after(self, seconds: float, told: StreamError) -> None:
+        """The caller may be silent for so long, 0 for ever, instead of as the limits have it; what it is told then."""
+        self._idle_seconds, self._idle = seconds, told
+        self._arm()
 
     def end(self) -> None:
         """Nothing more is expected of the caller."""
@@ -46,39 +54,38 @@ class Patience:
         self._arm()
 
     def stop(self) -> None:
-        """For good; the stream, which `expired` knows, is let go of."""
+        """For good; the stream, which both know, is let go of."""
         self._cancel()
-        self._expired = None
+        self._expired = self._waits = None
 
     def _cancel(self) -> None:
         if self._timer:
             self._timer.cancel()
 
-    def _limits_ahead(self) -> list[tuple[float, Fault, str]]:
-        """When each limit is passed, in the loop's time; a limit of 0 is none."""
-        limits, present = self._limits, self.left == math.inf
-        listening = present and not self._over and limits.idle_seconds
-        return [
-            (self._heard + limits.idle_seconds if listening else math.inf, Fault.CLIENT_TIMEOUT,
-             f"no {self._awaited} came for {limits.idle_seconds:g} s"),
-            (self._begun + (limits.session_seconds or math.inf), Fault.SESSION_TIMEOUT,
-             f"the session has lasted {limits.session_seconds:g} s, the longest there is"),
-            (self.left + limits.resume_seconds, Fault.UNKNOWN_SESSION,
-             f"the session was not resumed within {limits.resume_seconds:g} s"),
-        ]  # fmt: skip
+    def _first(self) -> tuple[float, StreamError]:
+        """The limit that is passed first: when, in the loop's time, and the reason; a limit of 0 is none."""
+        limits = self._limits
+        listening = self.left == math.inf and not self._over and self._idle_seconds
+        lasted = f"the session has lasted {limits.session_seconds:g} s, the longest there is"
+        stayed_away = f"the session was not resumed within {limits.resume_seconds:g} s"
+        ahead = [
+            (self._heard + self._idle_seconds if listening else math.inf, self._idle),
+            (self._begun + (limits.session_seconds or math.inf), StreamError(Fault.SESSION_TIMEOUT, lasted)),
+            (self.left + limits.resume_seconds, StreamError(Fault.UNKNOWN_SESSION, stayed_away)),
+        ]
+        return min(ahead, key=itemgetter(0))
 
     def _arm(self) -> None:
         self._cancel()
-        first = min(self._limits_ahead())[0]
-        if self._heard == math.inf:  # looked at again, because nobody tells the timer when that ends
-            first = min(first, self._loop.time() + self._limits.idle_seconds)
-        if first < math.inf:
+        if (first := self._first()[0]) < math.inf:
             self._timer = self._loop.call_at(first, self._look)
 
     def _look(self) -> None:
-        assert self._expired, "the timer of a stream that is over went on"
-        when, fault, detail = min(self._limits_ahead())
+        assert self._expired and self._waits, "the timer of a stream that is over went on"
+        if self._waits():
+            self.hear()
+        when, why = self._first()
         if when <= self._loop.time():
-            self._expired(StreamError(fault, detail))
+            self._expired(why)
         else:
             self._arm()

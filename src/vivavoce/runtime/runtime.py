@@ -46,7 +46,7 @@ class Runtime(Host[Lane, ModelInfo]):
         asked = options or StreamOptions()
 
         def make(id: str, info: ModelInfo) -> Lane:
-            return (lane := Lane(id, asked, info, self.limits, lambda error: self._fail(lane, error)))
+            return (lane := Lane(id, asked, info, self.limits, lambda error: self._expired(lane, error)))
 
         return Stream(self._admit(make, lambda lane: SttTally(lane, self._metrics)), self)
 
@@ -82,7 +82,7 @@ class Runtime(Host[Lane, ModelInfo]):
 
     def _move_in(self, id: str, data: bytes, info: ModelInfo) -> Lane:
         """A stream that comes from elsewhere, parked and without a slot."""
-        lane = Lane.unpack(id, data, info, self.limits, lambda error: self._fail(lane, error))
+        lane = Lane.unpack(id, data, info, self.limits, lambda error: self._expired(lane, error))
         self._guests[id], self._tallies[id] = lane, SttTally(lane, self._metrics)
         self._empty.clear()
         if lane.finished:

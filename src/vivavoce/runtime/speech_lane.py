@@ -45,10 +45,10 @@ class SpeechLane(Guest[SpeechEvent]):
     """
 
     def __init__(
-        self, id: str, options: SpeechOptions, info: SpeechInfo, limits: Limits, fail: Callable[[StreamError], None]
+        self, id: str, options: SpeechOptions, info: SpeechInfo, limits: Limits, expired: Callable[[StreamError], None]
     ) -> None:
         self._wish = _wish(options, info)  # first: it may refuse the options
-        super().__init__(id, limits, fail, resumable=False, awaited="text")
+        super().__init__(id, limits, expired, resumable=False, awaited="text")
         self.spoken = 0  # samples
         self.pushed = False  # some text
         self.session = TtsSession(info.profile, info.dep_q, info.history_steps)
@@ -63,6 +63,10 @@ class SpeechLane(Guest[SpeechEvent]):
     def queued(self) -> int:
         """Samples that wait for their reader."""
         return sum(isinstance(event, Speech) for event in self.backlog.waiting()) * FRAME_SIZE
+
+    @property
+    def behind(self) -> bool:
+        return self.full
 
     @property
     def finished(self) -> bool:

@@ -31,7 +31,7 @@ class SpeechRuntime(Host[SpeechLane, SpeechInfo]):
         asked = options or SpeechOptions()
 
         def make(id: str, info: SpeechInfo) -> SpeechLane:
-            return (lane := SpeechLane(id, asked, info, self.limits, lambda error: self._fail(lane, error)))
+            return (lane := SpeechLane(id, asked, info, self.limits, lambda error: self._expired(lane, error)))
 
         return SpeechStream(self._admit(make, lambda lane: TtsTally(lane, self._metrics)), self)
 

@@ -91,6 +91,7 @@ class Stream(Handle[Event]):
     async def secure(self) -> None:
         """Until another server could go on with the stream as it is now; at once without a vault."""
         await self._secure(self._lane)
+        self._lane.patience.hear()  # until now it was the caller who waited
 
     def end(self) -> None:
         """No more audio will come; the last words follow."""

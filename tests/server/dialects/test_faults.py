@@ -110,7 +110,7 @@ def test_who_says_nothing_is_closed_and_told_why(tight: str) -> None:
         assert heard[-1]["code"] == "client_timeout"
         assert "keepalive" in heard[-1]["hint"]
         assert client.close_code() == (4006, "neither audio nor keepalive for 1 s")
-    with stream(tight) as client:  # what it sends is neither, so it is the stream that loses its patience
+    with stream(tight) as client:  # what it sends is neither
         for _ in range(3):
             client.control("nonsense")
             client.until_type("error")
@@ -122,6 +122,19 @@ def test_who_says_nothing_is_closed_and_told_why(tight: str) -> None:
     with moshi(tight) as client:
         assert client.until_type("Error")[-1]["message"] == "no audio came for 2 s"
         assert client.close_code()[0] == 4006
+
+
+@pytest.mark.parametrize("idle", [1, 2, 3], ids=["its own limit", "either", "the server's limit"])
+def test_a_session_that_can_be_resumed_outlives_its_silence(tight: str, idle: int) -> None:
+    with stream(tight, f"idle={idle}&resume=true") as client:
+        session = client.until_type("ready")[-1]["session"]
+        client.send(SILENCE.astype("<f4").tobytes())
+        assert client.until_type("error")[-1]["code"] == "client_timeout"
+        assert client.close_code() == (4006, f"neither audio nor keepalive for {min(idle, 2)} s")
+    with stream(tight, f"idle={idle}&resume=true&session={session}") as client:
+        assert client.until_type("ready")[-1]["samples"] == len(SILENCE)
+        client.control("eos")
+        assert client.until_type("end")[-1]["samples"] == len(SILENCE)
 
 
 def test_keepalive_and_ping_keep_a_silent_stream(tight: str) -> None:

@@ -25,7 +25,7 @@ class Caller:
 
     def __init__(self, websocket: WebSocket, admitted: Admitted, send_seconds: float) -> None:
         self.admitted, self.who = admitted, admitted.who
-        self.said_at = self.heard_at = time.monotonic()
+        self.said_at = time.monotonic()
         self._listens = False  # for the next message; none before it waits
         self._wire: PatientWebSocket | None = websocket.scope.get("extensions", {}).get(QUICK)
         self._websocket, self._send_seconds = websocket, send_seconds
@@ -50,7 +50,6 @@ class Caller:
             message = await self._websocket.receive()
         finally:
             self._listens = False
-        self.heard_at = time.monotonic()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"], message.get("reason"))
         data: bytes | str = message["bytes"] if message.get("bytes") is not None else message["text"]
@@ -67,10 +66,7 @@ class Caller:
             return
 
         def heard(message: bytes) -> bool:
-            taken = self._listens and len(message) >= SMALL_MESSAGE and take(message)
-            if taken:
-                self.heard_at = time.monotonic()
-            return taken
+            return self._listens and len(message) >= SMALL_MESSAGE and take(message)
 
         wire.hear_now = heard
         try:

@@ -87,7 +87,7 @@ class Conversation:
         info = asked.offer.runtime.info
         assert info, "a stream was opened on a model that is not loaded"
         self._caller, self._streams, self._asked, self._request = caller, streams, asked, request
-        self._idle = min(IDLE_SECONDS, settings.idle_seconds) if settings.idle_seconds else None
+        self._idle_seconds = min(IDLE_SECONDS, settings.idle_seconds)
         self._results = [Results(asked, number, info.delay_seconds, request) for number in range(len(streams))]
         self._patience = max(SHORTEST_PAUSE, asked.endpointing or 0.0)
         self._activities = [VoiceActivity(silence=self._patience) for _ in streams]
@@ -101,12 +101,13 @@ class Conversation:
     async def run(self) -> None:
         """Until all was said. Raises WebSocketDisconnect; a fault is told the client."""
         try:
+            silent = f"neither audio nor KeepAlive for {self._idle_seconds:g} s"
+            for stream in self._streams:
+                stream.idle_after(self._idle_seconds, StreamError(Fault.CLIENT_TIMEOUT, silent))
             await first_of(self._speak_all(), self._listen())
             await self._say(self._metadata())
             await self._caller.close()
         except StreamError as error:
-            if error.fault is Fault.CLIENT_TIMEOUT:  # whoever looked first, we or the stream
-                error = self._silent()
             told = {"type": "Error", "variant": error.fault.name.lower(), "description": deepgram_errors.message(error)}
             await self._caller.close(error, encode(dict(told)), deepgram_errors.closing(error))
 
@@ -114,7 +115,7 @@ class Conversation:
 
     async def _listen(self) -> None:
         while True:
-            message = await self._next()
+            message = await self._caller.hear()
             try:
                 await self._heed(message)
                 self._bad = 0
@@ -124,18 +125,6 @@ class Conversation:
                 if error.fault is not Fault.INVALID_MESSAGE:
                     raise
                 await self._complain(error, message)
-
-    async def _next(self) -> bytes | str:
-        while True:
-            try:
-                async with asyncio.timeout(None if self._ended else self._idle):
-                    return await self._caller.hear()
-            except TimeoutError:
-                if not any(stream.queued for stream in self._streams):  # else it is the caller who waits for us
-                    raise self._silent() from None
-
-    def _silent(self) -> StreamError:
-        return StreamError(Fault.CLIENT_TIMEOUT, f"neither audio nor KeepAlive for {self._idle:g} s")
 
     async def _heed(self, message: bytes | str) -> None:
         if isinstance(message, str):

@@ -122,7 +122,7 @@ class Conversation:
         self._caller, self._stream, self._asked, self._journal = caller, stream, asked, journal
         self._model, self._ping_seconds = runtime.info.name, settings.ping_seconds
         self._moves = runtime.vault is not None
-        self._idle = min(asked.idle, settings.idle_seconds) if settings.idle_seconds else None
+        self._idle_seconds = min(asked.idle, settings.idle_seconds)
         self._sound = sound(asked.format, asked.sample_rate)
         self._acknowledged = stream.received
         self._bad = 0  # messages in a row
@@ -130,6 +130,7 @@ class Conversation:
     async def run(self, events: AsyncIterator[Event]) -> None:
         """Until the stream has ended. Raises WebSocketDisconnect, and StreamError once the client has been told."""
         try:
+            self._stream.idle_after(self._idle_seconds, self._silent())
             await self._say(self._ready())
             self._stream.quick(self._speak_now)
             with self._caller.quickly(self._listen_now):
@@ -137,8 +138,6 @@ class Conversation:
             self._stream.park()  # so that a client that lost the connection just now can still fetch its last words
             await self._caller.close()
         except StreamError as error:
-            if error.fault is Fault.CLIENT_TIMEOUT:  # whoever looked first, we or the stream
-                error = self._silent()
             await self._caller.close(error, messages.encode(messages.error(error)).decode())
             raise error from None
         except WebSocketDisconnect:
@@ -173,7 +172,7 @@ class Conversation:
 
     async def _listen(self) -> None:
         while True:
-            message = await self._next()
+            message = await self._caller.hear()
             try:
                 await self._heed(message)
                 self._bad = 0
@@ -184,23 +183,9 @@ class Conversation:
                     raise
                 await self._complain(error)
 
-    async def _next(self) -> bytes | str:
-        began = time.monotonic()
-        while True:
-            quiet_since = max(began, self._caller.heard_at)
-            left = None if self._stream.ended or not self._idle else quiet_since + self._idle - time.monotonic()
-            try:
-                async with asyncio.timeout(left):
-                    return await self._caller.hear()
-            except TimeoutError:
-                if self._stream.queued:  # it is the caller who waits for us
-                    began = time.monotonic()
-                elif self._caller.heard_at <= quiet_since:
-                    raise self._silent() from None
-
     def _silent(self) -> StreamError:
         hint = "send keepalive while there is no audio, or ask for more with ?idle=SECONDS"
-        why = f"neither audio nor keepalive for {self._idle:g} s"
+        why = f"neither audio nor keepalive for {self._idle_seconds:g} s"
         return Refused(Fault.CLIENT_TIMEOUT, "client_timeout", why, hint)
 
     async def _heed(self, message: bytes | str) -> None:
