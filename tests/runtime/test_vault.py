@@ -148,6 +148,27 @@ def test_a_stream_that_nobody_keeps_is_unknown(runner: asyncio.Runner, pair: tup
     runner.run(ask())
 
 
+def test_what_another_version_has_kept_is_refused_before_it_is_read(
+    runner: asyncio.Runner, pair: tuple[Runtime, Runtime], digits: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller then begins a new session; with half-understood luggage it would lose words."""
+
+    async def move() -> None:
+        here, there = pair
+        stream = here.open(RESUMABLE)
+        await stream.push(digits[:HALF])
+        with monkeypatch.context() as older:
+            older.setattr("vivavoce.runtime.vault.VERSION", "0.0.9")
+            await stream.secure()
+        with pytest.raises(StreamError, match=r"kept by vivavoce 0\.0\.9, and this is vivavoce") as refused:
+            await there.fetch(stream.id)
+        assert refused.value.fault is Fault.UNKNOWN_SESSION
+        assert there.slots_used == 0
+        stream.close()
+
+    runner.run(move())
+
+
 def test_a_server_that_goes_sends_its_streams_away_and_keeps_them(
     runner: asyncio.Runner, pair: tuple[Runtime, Runtime], digits: Samples, said: Spoken
 ) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import pickle
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Protocol
 
-from vivavoce.core import Event
+from vivavoce.core import Event, Fault, StreamError
 from vivavoce.engine.snapshot import History
 from vivavoce.session import SttSession
 
 from .options import StreamOptions
+
+VERSION = version("vivavoce")
 
 
 class Vault(Protocol):
@@ -46,13 +49,18 @@ class Luggage:
         file = io.BytesIO()
         packer = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
         packer.persistent_id = lambda thing: "pieces" if thing is pieces else None  # type: ignore[method-assign]
+        packer.dump(VERSION)
         packer.dump(self)
         return file.getvalue()
 
     @staticmethod
     def unpack(data: bytes, pieces: tuple[str, ...]) -> Luggage:
+        """Raises StreamError(UNKNOWN_SESSION) for another version's: its sessions have other parts."""
         unpacker = pickle.Unpickler(io.BytesIO(data))
         unpacker.persistent_load = lambda _: pieces  # type: ignore[method-assign]
+        if (packed_by := unpacker.load()) != VERSION:
+            why = f"it was kept by vivavoce {packed_by}, and this is vivavoce {VERSION}"
+            raise StreamError(Fault.UNKNOWN_SESSION, why)
         luggage = unpacker.load()
         assert isinstance(luggage, Luggage)
         return luggage
