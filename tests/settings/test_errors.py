@@ -11,6 +11,8 @@ from vivavoce.settings import ServeSettings, SettingsError, load
 
 from .conftest import Write
 
+ORIGIN = "should be SCHEME://HOST or SCHEME://HOST:PORT, such as https://example.org, or *"
+PROXY = "should be an IP address, a network such as 10.0.0.0/8, or *"
 FLAGS = [
     ({"port": "99999"}, "--port should be less than or equal to 65535, found '99999'"),
     ({"slots": "0"}, "--slots should be greater than or equal to 1, found '0'"),
@@ -20,6 +22,12 @@ FLAGS = [
     ({"addr": "example.org"}, "--addr should be an IP address or localhost, found 'example.org'"),
     ({"log_style": "loud"}, "--log-style should be 'pretty', 'compact' or 'verbose', found 'loud'"),
     ({"device": "gpu"}, "--device should be auto, cpu, cuda, cuda:N or mps, found 'gpu'"),
+    ({"origins": "example.org"}, f"--origins {ORIGIN}, found 'example.org'"),
+    ({"origins": "*,https://example.org/page"}, f"--origins {ORIGIN}, found 'https://example.org/page'"),
+    ({"origins": "https://me@example.org"}, f"--origins {ORIGIN}, found 'https://me@example.org'"),
+    ({"origins": "http://example.org:many"}, f"--origins {ORIGIN}, found 'http://example.org:many'"),
+    ({"trusted_proxies": "caddy"}, f"--trusted-proxies {PROXY}, found 'caddy'"),
+    ({"trusted_proxies": "10.0.0.0/33"}, f"--trusted-proxies {PROXY}, found '10.0.0.0/33'"),
     ({"tls_cert": "x"}, "tls_cert and tls_key must be given together"),
     ({"modal_headers": True}, "modal_headers needs modal_key and modal_secret"),
 ]

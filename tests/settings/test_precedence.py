@@ -20,7 +20,7 @@ NAMES = {
     "slots": ("11", "12", "13", 14, 15),
     "log_style": ("compact", "verbose", "compact", "verbose", "pretty"),
     "silent": (True, "false", "1", False, True),
-    "origins": ("a,b", "c", "d, e", ["f"], ["g"]),
+    "origins": ("http://a,http://b", "http://c", "http://d, http://e", ["http://f"], ["http://g"]),
     "idle_seconds": ("1.5", "2.5", "3", 4, 5),
     "message_bytes": ("1KiB", "2KiB", "3000", "4KiB", 5),
 }

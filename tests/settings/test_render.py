@@ -20,7 +20,12 @@ def test_every_setting_has_its_section_and_its_explanation() -> None:
 
 
 def test_what_is_shown_can_be_read_back(toml: Write) -> None:
-    flags = {"instance_name": 'a "b"\\\n\tcö', "origins": "x,y", "static_dir": "/a b", "idle_seconds": "0.1"}
+    flags = {
+        "instance_name": 'a "b"\\\n\tcö',
+        "origins": "x://x,y://y",
+        "static_dir": "/a b",
+        "idle_seconds": "0.1",
+    }
     first = load(flags, CONFIGS / "unmute" / "stt.toml", environment={})
     first = type(first)(first.settings.model_copy(update={"api_keys": ()}), first.origins)
     again = load(config=toml(as_toml(first)), environment={})

@@ -6,8 +6,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from vivavoce.settings import ServeSettings
-
-from .origin import EVERYONE
+from vivavoce.settings.origins import EVERYONE
 
 _HEADERS = ["authorization", "content-type", "kyutai-api-key", "modal-key", "modal-secret", "x-api-key", "x-request-id"]
 

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-EVERYONE = "*"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+from vivavoce.settings.origins import DEFAULT_PORTS, EVERYONE
 
 
 def is_loopback(host: str) -> bool:
@@ -41,6 +40,6 @@ def _host_and_port(url: str) -> tuple[str, int | None] | None:
     """None for what names no host, as the origin "null" of a sandboxed page."""
     try:
         parts = urlsplit(url)
-        return (parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)) if parts.hostname else None
+        return (parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)) if parts.hostname else None
     except ValueError:  # a port that is no number, half an IPv6 address
         return None

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from .errors import SettingsError
 from .limits import CountOrOff, Limits, Seconds
 from .modules import NONE, SHARED, AnyModule, Engine, Module, SpeechModule, Voice
+from .origins import origin, proxy
 from .sources import has_embedded
 
 LEVELS = ("off", "error", "warn", "info", "debug", "trace")
@@ -56,7 +57,8 @@ def _filled(value: SecretStr) -> SecretStr:
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_items)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(_items)]
+Proxies = Annotated[tuple[Annotated[str, AfterValidator(proxy)], ...], BeforeValidator(_items)]
 Tcp = Annotated[str, AfterValidator(_tcp)]
 Secret = Annotated[SecretStr, AfterValidator(_filled)]
 Secrets = Annotated[tuple[Secret, ...], BeforeValidator(_items)]
@@ -79,8 +81,10 @@ class Listening(BaseModel):
     )
     tls_cert: Place | None = Field(None, description="Certificate chain (PEM), for https and wss; needs tls_key.")
     tls_key: Place | None = Field(None, description="Private key (PEM) of tls_cert.")
-    origins: Names = Field((), description="Origins of web pages that may connect besides the server's own; * for all.")
-    trusted_proxies: Names = Field(
+    origins: Origins = Field(
+        (), description="Origins of pages that may connect besides the server's own, as https://example.org; * for all."
+    )
+    trusted_proxies: Proxies = Field(
         ("127.0.0.1",), description="Addresses whose X-Forwarded-For and -Proto are believed; * for all."
     )
     static_dir: Place | None = Field(None, description="Folder of files to serve at /, if it exists.")

@@ -20,10 +20,11 @@ from vivavoce.accounts.sessions import Session
 from vivavoce.accounts.tokens import signed
 from vivavoce.core import Fault, Refused, StreamError
 from vivavoce.settings import ServeSettings
+from vivavoce.settings.origins import EVERYONE
 
 from ..errors import response as refusal
 from ..limits import seat_of
-from ..origin import EVERYONE, origin_allowed
+from ..origin import origin_allowed
 from ..tokens import Tokens
 from . import cookies
 from .throttle import Throttle
