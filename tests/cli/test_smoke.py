@@ -51,3 +51,10 @@ def test_a_server_that_does_not_start_is_said_in_its_own_words() -> None:
 )
 def test_exit_codes(arguments: list[str], code: int) -> None:
     assert smoke(*arguments).returncode == code
+
+
+def test_what_it_waits_for_is_said_at_once() -> None:
+    ran = smoke("--timeout", "1", "--url", "ws://127.0.0.1:9")
+    assert ran.stderr == "vivavoce: Connection refused; waiting 1 s for http://127.0.0.1:9/ready\n"
+    assert ran.stdout.split(maxsplit=4)[:4] == ["FAIL", "ready", "1.0", "s"]
+    assert ran.stdout.endswith("not ready within 1 s: Connection refused\n")

@@ -99,6 +99,10 @@ class Report:
     def passed(self) -> bool:
         return all(step.passed for step in self.steps)
 
+    def waiting(self, why: str) -> None:
+        """On stderr: it is no part of the report."""
+        typer.echo(f"vivavoce: {why}", err=True)
+
     def attempt(self, name: str, work: Callable[[], str]) -> bool:
         """Do it; what it returns, or why it failed, is the line's detail."""
         begun = perf_counter()
@@ -133,7 +137,7 @@ def _run(
         if not report.attempt("boot", lambda: server.wait_listening(timeout)):
             return
         service = Service(server.url, dialect or "auto")
-    if report.attempt("ready", lambda: wait_ready(service.url, timeout, server)):
+    if report.attempt("ready", lambda: wait_ready(service.url, timeout, server, service.headers, report.waiting)):
         report.attempt("transcribe", lambda: _transcribe(service, wav, expect))
     if server is not None:
         report.attempt("stop", server.stop)

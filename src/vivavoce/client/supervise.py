@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from vivavoce.core import VivavoceError
@@ -97,13 +97,22 @@ class ServerProcess:
 
 
 def wait_ready(
-    url: str, limit: float, server: ServerProcess | None = None, headers: Mapping[str, str] | None = None
+    url: str,
+    limit: float,
+    server: ServerProcess | None = None,
+    headers: Mapping[str, str] | None = None,
+    told: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Until GET /ready says 200; a server without that route (moshi-server) counts as ready. Raises VivavoceError."""
+    """Until GET /ready says 200; a server without that route (moshi-server) counts as ready.
+
+    `told` is told for what it waits of another's server, whenever that is another reason. Raises VivavoceError: at
+    once where a key is wanted that `headers` do not have.
+    """
     request = urllib.request.Request(targets(url)[0].http + "/ready", headers=dict(headers or {}))
     opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if targets(url)[0].loopback else []))
     deadline, said = time.monotonic() + limit, "no answer"
-    while time.monotonic() < deadline:
+    while (now := time.monotonic()) < deadline:
+        before = said
         if server is not None:
             server.refuse_dead()
         try:
@@ -113,8 +122,13 @@ def wait_ready(
             with error:
                 if error.code in (400, 404, 405):
                     return f"there is no /ready here (HTTP {error.code})"
+                if error.code in (401, 403):  # of a proxy: ours asks nobody
+                    raise VivavoceError(f"/ready is not for everybody: HTTP {error.code}") from None
                 said = f"HTTP {error.code}"
         except OSError as error:
-            said = str(getattr(error, "reason", error))
+            reason = getattr(error, "reason", error)
+            said = getattr(reason, "strerror", None) or str(reason)
+        if server is None and said != before:
+            told(f"{said}; waiting {deadline - now:.0f} s for {request.full_url}")
         time.sleep(EVERY)
     raise VivavoceError(f"not ready within {limit:g} s: {said}")
