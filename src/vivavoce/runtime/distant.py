@@ -105,10 +105,6 @@ class DistantSupervisor:
         """Hears what the main process says, and has said."""
         self._line.listen(self._hear)
 
-    async def restart(self) -> None:
-        """Not a worker's to do."""
-        raise NotImplementedError("an engine that workers share is restarted by the main process")
-
     async def stop(self) -> None:
         """Nothing is heard any more."""
         if self.engine:

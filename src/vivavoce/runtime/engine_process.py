@@ -107,7 +107,7 @@ class EngineProcess:
     def at_fault(self) -> bool:
         """Whether it ended, or had to be ended, for what it did; a SIGKILL from elsewhere, as of one who needs the
         memory, says nothing of its work."""
-        return bool(self.reason) or self._process.returncode != -signal.SIGKILL
+        return bool(self.reason) or self._process.returncode not in (None, -signal.SIGKILL)
 
     async def gone(self) -> str:
         """Wait for the process to end; why it did."""

@@ -77,7 +77,7 @@ class Host(Generic[G, I]):
 
     @property
     def pid(self) -> int | None:
-        """The newest engine process."""
+        """The engine's process, or that which loads for want of one."""
         return self._supervisor.pid if self._supervisor else None
 
     @property
@@ -122,7 +122,7 @@ class Host(Generic[G, I]):
 
     async def restart(self) -> None:
         """Move every stream to a new engine process. When it cannot load, nothing moves: StreamError(UNAVAILABLE)."""
-        assert self._supervisor, "a runtime that was not started cannot restart"
+        assert isinstance(self._supervisor, Supervisor), "who was not started, or shares an engine, restarts none"
         await self._supervisor.restart()
 
     async def drain(self, seconds: float) -> None:

@@ -83,6 +83,11 @@ class Hub:
             failure.exit_code = ExitCode(self._broken.exit_code)
             raise failure
 
+    async def restart(self) -> None:
+        """Move every stream to a new engine process. When it cannot load, nothing moves: StreamError(UNAVAILABLE)."""
+        assert self._supervisor, "a hub that was not started cannot restart"
+        await self._supervisor.restart()
+
     async def stop(self) -> None:
         """Ends the engine and the lines to the workers."""
         supervisor, self._supervisor = self._supervisor, None

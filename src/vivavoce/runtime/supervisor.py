@@ -29,7 +29,8 @@ class Crew(Protocol):
         """An engine has ended or ends; for counting."""
 
     async def engine_lost(self) -> bool:
-        """The engine has ended; another will come. Whether it is known of what, and that it will not come again."""
+        """The engine has ended or will, and another comes. Whether it is known of what, and that it will not come
+        again."""
 
     def engine_broken(self, reason: str, exit_code: ExitCode) -> None:
         """No other engine will come."""
@@ -45,13 +46,18 @@ class Supervisor:
     """
 
     def __init__(self, spec: Spec, stall_seconds: float, crew: Crew) -> None:
-        self.pid: int | None = None  # of the newest process
+        self._newest: int | None = None  # process
         self.engine: EngineProcess | None = None  # the one that is ready
         self._spec, self._stall_seconds, self._crew = spec, stall_seconds, crew
         self._changing = asyncio.Lock()  # held while a process loads: never two at once, but for a graceful move
         self._loaded = False  # once
         self._task = asyncio.create_task(self._run())
         self._move: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, or that which loads for want of one."""
+        return self.engine.pid if self.engine else self._newest
 
     async def restart(self) -> None:
         """Load another engine while the old one goes on, then move; StreamError(UNAVAILABLE) when it cannot load."""
@@ -82,6 +88,11 @@ class Supervisor:
                 raise StreamError(Fault.UNAVAILABLE, str(error)) from error
             old = self.engine
             self._crew.engine_replaced("requested")
+            try:
+                await self._crew.engine_lost()
+            except BaseException:  # the server stops
+                await engine.kill()
+                raise
             self._install(engine, ready)
         if self._task.done():  # it had given up
             self._task = asyncio.create_task(self._run())
@@ -134,7 +145,7 @@ class Supervisor:
             engine = await EngineProcess.spawn(self._spec, self._stall_seconds, self._crew.hear)
         except OSError as error:
             raise LoadError(f"the engine's process cannot be started: {error}", told=False) from error
-        self.pid = engine.pid
+        self._newest = engine.pid
         try:
             return engine, await engine.ready()
         except BaseException:

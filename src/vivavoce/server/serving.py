@@ -22,6 +22,7 @@ from .dialects.wyoming import Wyoming
 from .listen import BACKLOG, check_certificate, listen, listen_at, reserve_at, url
 from .memory import collect_seldom, give_back_large_blocks
 from .office import Office
+from .renewal import RENEW, Renewal
 from .secret import judge_secret
 from .status import Status
 from .wire import FAREWELL_SECONDS, Server, loop_factory, uvicorn_config
@@ -110,6 +111,7 @@ class Service:
         self.status: Status = app.state.status
         self._wyoming = Wyoming(app.state.hearing, app.state.speaking, app.state.gate, settings)
         self.server = Server(uvicorn_config(settings, app))
+        self._renewal = None if office else Renewal(self._runtimes)
         self._told = asyncio.Event()
 
     async def start(self, *, wait: bool = False) -> None:
@@ -128,6 +130,8 @@ class Service:
         keeping = asyncio.create_task(self._meter.run()) if self._meter else None
         for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, life)
+        if self._renewal:
+            asyncio.get_running_loop().add_signal_handler(RENEW, self._renewal.begin)
         serving = asyncio.create_task(self.server.serve(sockets=[self._listener]))
         try:
             await life
@@ -136,6 +140,8 @@ class Service:
             return ExitCode.INTERRUPTED
         finally:
             self.server.should_exit = True
+            if self._renewal:
+                await self._renewal.stop()
             await asyncio.gather(*(runtime.stop() for runtime in self._runtimes.values()))
             await self._wyoming.stop()
             await serving

@@ -27,6 +27,7 @@ from .limits import Seats
 from .listen import url
 from .office import collected
 from .orders import Orders
+from .renewal import RENEW, Renewal
 from .serving import SIGNALS, specs
 from .sums import Sums, lasting
 
@@ -88,6 +89,8 @@ class Workers:
         life = asyncio.create_task(self._live())
         for number in SIGNALS:
             loop.add_signal_handler(number, self._signalled, life)
+        renewal = Renewal(self._hubs)
+        loop.add_signal_handler(RENEW, renewal.begin)
         for hub in self._hubs.values():
             hub.start()
         try:
@@ -95,6 +98,7 @@ class Workers:
         except asyncio.CancelledError:
             return ExitCode.INTERRUPTED
         finally:
+            await renewal.stop()
             for worker in self._workers.values():
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.kill()

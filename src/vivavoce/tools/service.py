@@ -132,6 +132,7 @@ class Systemd(Manager):
         return [
             "Type=exec",
             f"ExecStart={' '.join(map(_quoted, self.plan.command))}",
+            "ExecReload=/bin/kill -USR1 $MAINPID",
             f"EnvironmentFile=-{self.settings}",
             "Restart=on-failure",
             "RestartSec=5",
