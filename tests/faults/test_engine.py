@@ -30,9 +30,7 @@ async def all_at_once(url: str, clip: Clip, streams: int, loops: int) -> list[Sp
 
 def steps(server: Server) -> float:
     """Steps that all engines have made."""
-    lines = server.get("/metrics").body.decode().splitlines()
-    (count,) = (line for line in lines if line.startswith("vivavoce_step_seconds_count"))
-    return float(count.split()[-1])
+    return server.metric('vivavoce_step_seconds_count{module="stt"}')
 
 
 def until_it_has_stepped(server: Server, restarts: int) -> None:
