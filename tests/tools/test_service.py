@@ -132,7 +132,7 @@ def test_a_users_service_from_its_installation_to_its_end(machine: dict[str, str
     assert "serve --slots 8" in unit.read_text() and settings.read_text() == "VIVAVOCE_API_KEYS=mine\n"
     calls(machine)
 
-    for verb in ("stop", "start", "restart"):
+    for verb in ("stop", "start", "restart", "reload"):
         assert vivavoce("service", verb, "--user", environment=machine).returncode == 0
         assert calls(machine) == [f"systemctl --user {verb} vivavoce.service"]
     failing = machine | {"FAILS": "--user status --no-pager vivavoce.service"}
@@ -158,6 +158,8 @@ def test_an_agent_of_launchd_from_its_installation_to_its_end(
     agent.install()  # the one that is loaded makes room
     verbs = [call.split()[1] for call in calls(machine)]
     assert verbs == ["print", "bootout", "bootstrap"]
+    agent.call("reload")
+    assert calls(machine) == [f"launchctl kill SIGUSR1 {domain}/org.vivavoce.vivavoce"]
     agent.remove()
     assert not agent.file.exists() and agent.settings.exists()
     assert [call.split()[1] for call in calls(machine)] == ["print", "bootout"]

@@ -1,4 +1,4 @@
-"""`vivavoce service`: start, stop, restart, look at and remove what `install-service` has installed."""
+"""`vivavoce service`: start, stop, restart, reload, look at and remove what `install-service` has installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     no_args_is_help=True,
-    help="Start, stop, restart, look at or remove what [bold]vivavoce install-service[/bold] has installed.",
+    help="Start, stop, restart, reload, look at or remove what [bold]vivavoce install-service[/bold] has installed.",
 )
 
 
@@ -30,6 +30,12 @@ def stop(name: NAME = "vivavoce", system: SYSTEM = None) -> None:
 def restart(name: NAME = "vivavoce", system: SYSTEM = None) -> None:
     """Stop it and start it again, with the settings as they are now."""
     manager(name, system).call("restart")
+
+
+@app.command()
+def reload(name: NAME = "vivavoce", system: SYSTEM = None) -> None:
+    """Load its models once more and move the open streams to them; no word is lost, the settings stay as they were."""
+    manager(name, system).call("reload")
 
 
 @app.command()

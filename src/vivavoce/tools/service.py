@@ -156,7 +156,7 @@ class Systemd(Manager):
                 return [[*systemctl, "disable", "--now", unit]]
             case "forget":
                 return [[*systemctl, "daemon-reload"]]
-            case "stop" | "start" | "restart":
+            case "stop" | "start" | "restart" | "reload":
                 return [[*systemctl, verb, unit]]
         raise AssertionError(verb)
 
@@ -217,6 +217,8 @@ class Launchd(Manager):
                 return [unload]
             case "restart":
                 return [["launchctl", "kickstart", "-k", f"{domain}/{self.label}"]]
+            case "reload":
+                return [["launchctl", "kill", "SIGUSR1", f"{domain}/{self.label}"]]
             case "status":
                 return [["launchctl", "print", f"{domain}/{self.label}"]]
             case "unload":
