@@ -1,6 +1,8 @@
-"""A soak: streams come and go for many minutes, some break off, some flush like mad, now and then the engine is killed.
+"""A soak: streams come and go for many minutes, some break off, some flush like mad, now and then the engine is killed
+or another asked for.
 
     python bench/soak.py --minutes 20 --streams 12 --churn 0.2 --kill-every 120
+    python bench/soak.py --minutes 4 --streams 10 --kill-every 45 --renew-every 20 --workers 2
 
 Starts `vivavoce serve` itself, with the embedded model. Every stream speaks at real time; one that reaches its end must
 have said what a lone stream says. Memory (RSS, from psutil) of the server and of its engine is sampled each second; its
@@ -58,6 +60,7 @@ class Tale:
     faults: list[str] = field(default_factory=list)
     memory: list[tuple[float, int, int, int]] = field(default_factory=list)  # seconds, server, engine (bytes), its pid
     kills: int = 0
+    restarts: int = 0  # as the server counts them: engines killed, and those that were asked for
 
     def wrong(self, what: str) -> None:
         self.counts["wrong"] += 1
@@ -82,11 +85,13 @@ class Soak:
         end = time.monotonic() + 60 * self.options.minutes
         watching = asyncio.create_task(self.watch())
         killing = asyncio.create_task(self.kill_now_and_then())
+        renewing = asyncio.create_task(self.renew_now_and_then())
         await asyncio.gather(*(self.line(end, number) for number in range(self.options.streams)))
-        for task in (watching, killing):
+        for task in (watching, killing, renewing):
             task.cancel()
-        await asyncio.gather(watching, killing, return_exceptions=True)
+        await asyncio.gather(watching, killing, renewing, return_exceptions=True)
         await self.every_slot_is_free()
+        self.tale.restarts = (await self.status())["engines"][0]["restarts"]
 
     async def line(self, end: float, number: int) -> None:
         """Caller after caller in one place, until the time is over."""
@@ -158,12 +163,19 @@ class Soak:
                 self.tale.kills += 1
             assert number < 1_000_000
 
+    async def renew_now_and_then(self) -> None:
+        """As an operator does, with a signal: streams move to another engine."""
+        while self.options.renew_every:
+            await asyncio.sleep(self.options.renew_every)
+            self._server.send_signal(signal.SIGUSR1)
+
     async def watch(self) -> None:
         """Samples of memory, once a second."""
         began = time.monotonic()
         while True:
             with contextlib.suppress(psutil.Error, StopIteration):
-                engine = next(iter(self._server.children()))
+                children = self._server.children()
+                engine = next(child for child in children if "vivavoce.runtime.worker" in child.cmdline())
                 sample = self._server.memory_info().rss, engine.memory_info().rss, engine.pid
                 if all(sample):  # one that has just been killed has no memory
                     self.tale.memory.append((round(time.monotonic() - began, 1), *sample))
@@ -214,7 +226,8 @@ def figures(tale: Tale, options: argparse.Namespace, used: int) -> dict[str, Any
     slopes = [(len(points), rate) for pid, points in settled.items() if (rate := slope(points)) is not None]
     return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "minutes": options.minutes, "streams": options.streams, "churn": options.churn, "kills": tale.kills,
+        "minutes": options.minutes, "streams": options.streams, "churn": options.churn, "workers": options.workers,
+        "kills": tale.kills, "restarts": tale.restarts,
         **{name: tale.counts[name] for name in ("listen", "vanish", "storm", "words", "wrong")},
         "slots_used_at_the_end": used,
         "server_mb": [round(tale.memory[0][1] / 1e6, 1), round(tale.memory[-1][1] / 1e6, 1)],
@@ -248,7 +261,9 @@ def plot(points: list[tuple[float, int]], name: str, width: int = 72, height: in
 async def serve_and_soak(options: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "vivavoce", "serve", "--port", "0", "--load-limit", "0", "--threads", "1"]
     server = await asyncio.create_subprocess_exec(
-        *command, "--slots", str(options.streams + 8), "--resume-seconds", "5", stderr=asyncio.subprocess.PIPE
+        *command,
+        *("--slots", str(options.streams + 8), "--resume-seconds", "5", "--workers", str(options.workers)),
+        stderr=asyncio.subprocess.PIPE,
     )
     assert server.stderr
     try:
@@ -291,6 +306,8 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=12, help="callers at a time")
     parser.add_argument("--churn", type=float, default=0.2, help="share of callers that break off or storm")
     parser.add_argument("--kill-every", type=float, default=120, help="seconds between kills of the engine")
+    parser.add_argument("--renew-every", type=float, default=0, help="seconds between SIGUSR1; 0: never")
+    parser.add_argument("--workers", type=int, default=1, help="of the server")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the line and the curves")
     return asyncio.run(serve_and_soak(parser.parse_args()))
