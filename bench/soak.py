@@ -83,13 +83,12 @@ class Soak:
         self.alone = [await self.speak(clip, FAST) for clip in self.clips]
         assert all(self.alone)
         end = time.monotonic() + 60 * self.options.minutes
-        watching = asyncio.create_task(self.watch())
-        killing = asyncio.create_task(self.kill_now_and_then())
-        renewing = asyncio.create_task(self.renew_now_and_then())
+        beside = (self.watch(), self.kill_now_and_then(), self.renew_now_and_then())
+        tasks = [asyncio.create_task(each) for each in beside]
         await asyncio.gather(*(self.line(end, number) for number in range(self.options.streams)))
-        for task in (watching, killing, renewing):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(watching, killing, renewing, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.every_slot_is_free()
         self.tale.restarts = (await self.status())["engines"][0]["restarts"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,9 +11,11 @@ import pytest
 from vivavoce.client.supervise import wait_ready
 from vivavoce.core import VivavoceError
 
+from ..web import answering
+
 
 @contextmanager
-def answering(codes: Sequence[int], wanted: str | None = None) -> Iterator[str]:
+def telling(codes: Sequence[int], wanted: str | None = None) -> Iterator[str]:
     """A server that answers with one code after the other, and with the last one from then on; `wanted`: 401 to who
     does not have this key."""
     left = list(codes)
@@ -29,19 +30,13 @@ def answering(codes: Sequence[int], wanted: str | None = None) -> Iterator[str]:
         def log_message(self, format: str, *arguments: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"ws://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(HTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield f"ws{url.removeprefix('http')}"
 
 
 def test_each_reason_to_wait_is_told_once() -> None:
     told = list[str]()
-    with answering([503, 503, 502, 200]) as url:
+    with telling([503, 503, 502, 200]) as url:
         assert wait_ready(url, 30, told=told.append) == "/ready answers 200"
     assert [line.split(" s for ")[1] for line in told] == [f"http{url.removeprefix('ws')}/ready"] * 2
     assert [line.split(";")[0] for line in told] == ["HTTP 503", "HTTP 502"]
@@ -55,12 +50,12 @@ def test_nobody_there_is_said_in_words() -> None:
 
 
 def test_a_server_without_the_route_counts_as_ready() -> None:
-    with answering([404]) as url:
+    with telling([404]) as url:
         assert wait_ready(url, 30) == "there is no /ready here (HTTP 404)"
 
 
 def test_who_must_show_a_key_waits_for_nothing_without_it() -> None:
-    with answering([200], wanted="secret") as url:
+    with telling([200], wanted="secret") as url:
         with pytest.raises(VivavoceError, match=r"^/ready is not for everybody: HTTP 401$"):
             wait_ready(url, 30)
         assert wait_ready(url, 30, headers={"Modal-Key": "secret"}) == "/ready answers 200"

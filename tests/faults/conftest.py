@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -60,21 +59,15 @@ def said(server: Server, clip: Clip) -> Spoken:
 @pytest.fixture
 def url(server: Server, said: Spoken) -> Iterator[str]:
     """The server's; behind the test the same engine still serves, and every slot is free."""
-    before = engine(server)
+    before = server.engine()
     yield server.url
     every_slot_is_free(server)
-    after = engine(server)
+    after = server.engine()
     assert (after["pid"], after["restarts"], after["state"]) == (before["pid"], before["restarts"], "ready")
-
-
-def engine(server: Server) -> dict[str, Any]:
-    """What the server says of its engine."""
-    (engine,) = server.get("/api/status").json()["engines"]
-    return engine
 
 
 def every_slot_is_free(server: Server) -> None:
     deadline = time.monotonic() + PATIENCE
-    while (used := engine(server)["used_slots"]) and time.monotonic() < deadline:
+    while (used := server.engine()["used_slots"]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert used == 0, f"{used} slots are lost"

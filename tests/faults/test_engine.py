@@ -13,7 +13,6 @@ import pytest
 from vivavoce.bench.clip import Clip
 
 from ..server.process import Server
-from .conftest import engine
 from .witness import Spoken, alone, speak
 
 BORDER = 0.081  # seconds: a restored context may hear a word begin or stop a frame earlier or later
@@ -35,7 +34,7 @@ def steps(server: Server) -> float:
 
 def until_it_has_stepped(server: Server, restarts: int) -> None:
     """The engine of that number serves, and has made some steps."""
-    while (now := engine(server))["state"] != "ready" or now["restarts"] != restarts:
+    while (now := server.engine())["state"] != "ready" or now["restarts"] != restarts:
         time.sleep(0.05)
     before = steps(server)
     while steps(server) < before + STEPS:
@@ -56,7 +55,7 @@ def test_kill_9_of_the_engine_under_live_streams_loses_and_repeats_no_word(
             await asyncio.to_thread(until_it_has_stepped, server, number)
             await asyncio.sleep(draw.random())
             assert not talking.done(), f"the streams ended after {number} kills"
-            os.kill(engine(server)["pid"], signal.SIGKILL)
+            os.kill(server.engine()["pid"], signal.SIGKILL)
         return await talking
 
     with serving(streams) as server:
@@ -67,7 +66,7 @@ def test_kill_9_of_the_engine_under_live_streams_loses_and_repeats_no_word(
             assert [text for text, *_ in heard] == [text for text, *_ in expected]
             for word, other in zip(heard, expected, strict=True):
                 assert word[1:] == pytest.approx(other[1:], abs=BORDER)
-        now = engine(server)
+        now = server.engine()
         assert (now["restarts"], now["used_slots"], now["state"]) == (kills, 0, "ready")
 
 
@@ -75,7 +74,7 @@ def test_kill_9_of_the_engine_under_live_streams_loses_and_repeats_no_word(
 def test_sigterm_under_live_streams_lets_each_finish_with_every_word(clip: Clip, streams: int) -> None:
     async def told_to_end(server: Server) -> list[Spoken]:
         talking = asyncio.create_task(all_at_once(server.url, clip, streams, 2))
-        while engine(server)["used_slots"] < streams:
+        while server.engine()["used_slots"] < streams:
             await asyncio.sleep(0.05)
         server.signal()
         return await talking

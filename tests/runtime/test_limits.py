@@ -37,6 +37,16 @@ async def fault(stream: Stream) -> StreamError:
     return ended.value
 
 
+async def until_flushed(stream: Stream) -> list[Event]:
+    """The events up to a flush's answer."""
+    heard = list[Event]()
+    async for event in stream.events():
+        heard.append(event)
+        if isinstance(event, Flushed):
+            break
+    return heard
+
+
 def timed_out(runtime: Runtime) -> float:
     registry = runtime._metrics.all.registry  # without the number until there was one
     return registry.get_sample_value("vivavoce_faults_total", {"module": "stt", "reason": "client_timeout"}) or 0.0
@@ -95,11 +105,7 @@ def test_whoever_sent_much_at_once_is_not_idle_while_it_is_stepped(
             stream = runtime.open()
         await stream.push(np.tile(digits, 3)[: 9 * 24_000])  # takes the engine longer than the limit
         stream.flush("all")
-        heard = []
-        async for event in stream.events():
-            heard.append(event)
-            if isinstance(event, Flushed):
-                break
+        heard = await until_flushed(stream)
         stream.close()
         assert len(spoken(heard)) >= len(said)
 
@@ -118,11 +124,7 @@ def test_whoever_waits_for_an_engine_is_not_idle(
         stream.flush("all")
         await asyncio.sleep(1)
         kill(runtime, signal.SIGCONT)
-        heard = []
-        async for event in stream.events():
-            heard.append(event)
-            if isinstance(event, Flushed):
-                break
+        heard = await until_flushed(stream)
         assert spoken(heard) == said
         assert (await fault(stream)).fault is Fault.CLIENT_TIMEOUT  # now it is the engine that waits for the caller
 

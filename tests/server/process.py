@@ -17,7 +17,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+import pytest
+
 PATIENCE = 60  # seconds; a bound for what hangs, no measurement
+needs_linux = pytest.mark.skipif(os.uname().sysname != "Linux", reason="the kernel spreads connections only there")
 
 
 class Answer:
@@ -70,6 +73,11 @@ class Server:
 
     def get(self, path: str, headers: dict[str, str] = {}, body: bytes | None = None) -> Answer:  # noqa: B006
         return fetch(self.url + path, headers, body)
+
+    def engine(self) -> dict[str, Any]:
+        """What the server says of its only engine."""
+        (engine,) = self.get("/api/status").json()["engines"]
+        return engine
 
     def metric(self, name: str) -> float:
         """What /metrics tells of it, labels included."""

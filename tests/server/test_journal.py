@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -18,6 +17,7 @@ from vivavoce.core import Fault, StreamError, Token, Word, WordEnded
 from vivavoce.server import traces
 from vivavoce.server.journal import Journal
 
+from ..web import answering
 from .process import Server
 
 
@@ -90,12 +90,8 @@ class Receiver(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    with Collector() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with answering(server := Collector()):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_a_span_for_every_stream(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:

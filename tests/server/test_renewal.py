@@ -9,18 +9,16 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vivavoce import Transcriber, audio
 from vivavoce.settings import embedded
 
-from ..example import EXAMPLE
-from .dialects.dialogue import Json, stream
-from .process import PATIENCE, Server
+from ..example import HALF_WORDS, half
+from .dialects.dialogue import Json, stream, words
+from .process import PATIENCE, Server, needs_linux
 
 FLAGS = ("--slots", "4", "--threads", "1", "--load-limit", "0")
 FRAME = 1920
@@ -29,18 +27,11 @@ Samples = NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def speech() -> Samples:
-    """5.5 s, eleven digits."""
-    return audio.load(EXAMPLE)[:132_000]
+    """5.5 s, HALF_WORDS."""
+    return half()
 
 
-@pytest.fixture(scope="module")
-def said(speech: Samples) -> list[str]:
-    """The undisturbed run."""
-    return [word.text for word in Transcriber.load(device="cpu", batch_size=1).transcribe(speech)]
-
-
-@pytest.fixture(scope="module", params=["1", pytest.param("2", marks=pytest.mark.skipif(
-    os.uname().sysname != "Linux", reason="the kernel spreads connections only there"))])  # fmt: skip
+@pytest.fixture(scope="module", params=["1", pytest.param("2", marks=needs_linux)])
 def running(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The embedded model, behind one process or two workers."""
     with Server(*FLAGS, "--workers", request.param) as server:
@@ -48,25 +39,16 @@ def running(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
 
 
-def engine(server: Server) -> dict[str, Any]:
-    found: dict[str, Any] = server.get("/api/status").json()["engines"][0]
-    return found
-
-
 def until_another(server: Server, restarts: int) -> None:
     """Than that before which there were so many `restarts`."""
     deadline = time.monotonic() + PATIENCE
-    while (now := engine(server))["restarts"] == restarts or now["state"] != "ready":
+    while (now := server.engine())["restarts"] == restarts or now["state"] != "ready":
         assert time.monotonic() < deadline, server.text
         time.sleep(0.05)
 
 
-def words(heard: list[dict[str, Any]]) -> list[str]:
-    return [message["text"] for message in heard if message["type"] == "word"]
-
-
-def test_streams_move_to_the_new_engine_and_lose_no_word(running: Server, speech: Samples, said: list[str]) -> None:
-    before = engine(running)
+def test_streams_move_to_the_new_engine_and_lose_no_word(running: Server, speech: Samples) -> None:
+    before = running.engine()
     with contextlib.ExitStack() as stack:
         clients: list[Json] = [stack.enter_context(stream(running.url, "words=true&idle=60")) for _ in range(4)]
         for client in clients:
@@ -78,19 +60,17 @@ def test_streams_move_to_the_new_engine_and_lose_no_word(running: Server, speech
             client.send(speech[40 * FRAME :].tobytes())
             client.control("eos")
             told += client.until_type("end")
-    assert [words(told) for told in heard] == [said] * 4
-    after = engine(running)
+    assert [words(told) for told in heard] == [HALF_WORDS] * 4
+    after = running.engine()
     assert (after["restarts"], after["pid"] == before["pid"]) == (before["restarts"] + 1, False)
     assert running.metric('vivavoce_engine_restarts_total{module="stt",reason="requested"}') >= 1
     assert "Loading every engine anew, and moving the streams" in running.text
 
 
-def test_an_engine_that_could_not_be_loaded_any_more_comes_back(
-    running: Server, speech: Samples, said: list[str]
-) -> None:
-    while engine(running)["state"] != "broken":
+def test_an_engine_that_could_not_be_loaded_any_more_comes_back(running: Server, speech: Samples) -> None:
+    while running.engine()["state"] != "broken":
         with contextlib.suppress(ProcessLookupError):
-            os.kill(engine(running)["pid"], signal.SIGKILL)
+            os.kill(running.engine()["pid"], signal.SIGKILL)
         time.sleep(0.05)
     assert running.get("/ready").status == 503
     running.signal(signal.SIGUSR1)
@@ -98,14 +78,14 @@ def test_an_engine_that_could_not_be_loaded_any_more_comes_back(
     with stream(running.url, "words=true") as client:
         client.send(speech.tobytes())
         client.control("eos")
-        assert words(client.until_type("end")) == said
+        assert words(client.until_type("end")) == HALF_WORDS
 
 
-def test_without_another_engine_all_stays_as_it_is(tmp_path: Path, speech: Samples, said: list[str]) -> None:
+def test_without_another_engine_all_stays_as_it_is(tmp_path: Path, speech: Samples) -> None:
     model = shutil.copytree(embedded(), tmp_path / "model")
     with Server(*FLAGS, "--model", str(model)) as server:
         server.wait_ready()
-        before = engine(server)
+        before = server.engine()
         with stream(server.url, "words=true") as client:
             client.send(speech[: 40 * FRAME].tobytes())
             heard = client.until_type("word")
@@ -116,8 +96,8 @@ def test_without_another_engine_all_stays_as_it_is(tmp_path: Path, speech: Sampl
             assert "config.json" in server.lines[-1]
             client.send(speech[40 * FRAME :].tobytes())
             client.control("eos")
-            assert words(heard + client.until_type("end")) == said
-        assert (engine(server)["pid"], engine(server)["state"]) == (before["pid"], "ready")
+            assert words(heard + client.until_type("end")) == HALF_WORDS
+        assert (server.engine()["pid"], server.engine()["state"]) == (before["pid"], "ready")
         (model / "config.json").write_text(config)
         server.signal(signal.SIGUSR1)  # and another time
         until_another(server, before["restarts"])

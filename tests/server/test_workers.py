@@ -19,19 +19,19 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from vivavoce import Transcriber, audio
+from vivavoce import Transcriber
 from vivavoce.server.listen import ListenError, beside, reserve_at
 from vivavoce.server.sums import Sums
 from vivavoce.server.workers import demand_linux
 from vivavoce.settings import ServeSettings
 
-from .process import PATIENCE, Server
+from ..example import half
+from .process import PATIENCE, Server, needs_linux
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.flac"
 TRIES = 40  # connections, each of which reaches either worker as likely
 KEYS = ("--api-keys", "one,two", "--connections-per-key", "3")
 
-pytestmark = pytest.mark.skipif(os.uname().sysname != "Linux", reason="the kernel spreads connections only there")
+pytestmark = needs_linux
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def running() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def speech() -> bytes:
     """5.5 s, eleven digits."""
-    return audio.load(EXAMPLE)[:132_000].tobytes()
+    return half().tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_an_engine_that_is_killed_costs_no_word(running: Server, speech: bytes, 
             for each in both:
                 await each.send(speech[: len(speech) // 2])
             heard = [await hear(each, is_type("word")) for each in both]
-            os.kill(running.get("/api/status").json()["engines"][0]["pid"], signal.SIGKILL)
+            os.kill(running.engine()["pid"], signal.SIGKILL)
             for each, told in zip(both, heard, strict=True):
                 await each.send(speech[len(speech) // 2 :])
                 await each.send('{"type":"eos"}')
@@ -226,7 +226,7 @@ def test_an_engine_that_is_killed_costs_no_word(running: Server, speech: bytes, 
             return [words(told) for told in heard]
 
     assert asyncio.run(main()) == [said] * 2
-    assert running.get("/api/status").json()["engines"][0]["restarts"] == 1
+    assert running.engine()["restarts"] == 1
     asyncio.run(until(lambda: sum(streams(running)) == 0))
 
 

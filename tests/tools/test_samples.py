@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import av
@@ -22,6 +21,7 @@ from vivavoce.tools.manifest import read
 
 from ..example import EXAMPLE, SAID
 from ..serving import serving
+from ..web import answering
 from .conftest import Ran, Run
 
 Record = Callable[..., Path]
@@ -153,16 +153,12 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         def log_message(self, format: str, *args: object) -> None:
             """Keep quiet."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        api.address = f"http://127.0.0.1:{server.server_port}/v1"
+    with answering(HTTPServer(("127.0.0.1", 0), Handler)) as url:
+        api.address = f"{url}/v1"
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
         monkeypatch.setenv("OPENAI_BASE_URL", api.address)
         yield api
-        server.shutdown()
-        thread.join()
 
 
 def test_an_api_is_asked_for_words_and_they_are_found(run: Run, record: Record, api: Api, tmp_path: Path) -> None:

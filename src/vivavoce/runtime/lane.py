@@ -75,7 +75,7 @@ class Lane(Guest[Event]):
 
     @property
     def behind(self) -> bool:
-        return bool(self._sent or self.session.pending)
+        return self.queued > 0
 
     @property
     def finished(self) -> bool:
