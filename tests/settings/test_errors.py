@@ -23,6 +23,7 @@ FLAGS = [
     ({"log_style": "loud"}, "--log-style should be 'pretty', 'compact' or 'verbose', found 'loud'"),
     ({"device": "gpu"}, "--device should be auto, cpu, cuda, cuda:N or mps, found 'gpu'"),
     ({"origins": "example.org"}, f"--origins {ORIGIN}, found 'example.org'"),
+    ({"origins": "//example.org"}, f"--origins {ORIGIN}, found '//example.org'"),
     ({"origins": "*,https://example.org/page"}, f"--origins {ORIGIN}, found 'https://example.org/page'"),
     ({"origins": "https://me@example.org"}, f"--origins {ORIGIN}, found 'https://me@example.org'"),
     ({"origins": "http://example.org:many"}, f"--origins {ORIGIN}, found 'http://example.org:many'"),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-from vivavoce.settings.origins import DEFAULT_PORTS, EVERYONE
+from vivavoce.settings.origins import EVERYONE, host_and_port
 
 
 def is_loopback(host: str) -> bool:
@@ -32,14 +31,5 @@ def origin_allowed(connection: HTTPConnection, allowed: Sequence[str], local_onl
     if origin is None or EVERYONE in allowed or origin in allowed:
         return True
     scheme, _, _ = origin.partition("://")
-    page, server = _host_and_port(origin), _host_and_port(f"{scheme}://{connection.headers.get('host', '')}")
+    page, server = host_and_port(origin), host_and_port(f"{scheme}://{connection.headers.get('host', '')}")
     return page is not None and page == server and (is_loopback(page[0]) or not local_only)
-
-
-def _host_and_port(url: str) -> tuple[str, int | None] | None:
-    """None for what names no host, as the origin "null" of a sandboxed page."""
-    try:
-        parts = urlsplit(url)
-        return (parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)) if parts.hostname else None
-    except ValueError:  # a port that is no number, half an IPv6 address
-        return None
